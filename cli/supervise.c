@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All signals that matter are blocked before the fork and taken one by one
+ * with sigwaitinfo: no handler, so nothing here can deadlock in one, and none
+ * is lost between fork and loop. The child inherits them blocked: what a
+ * terminal sends to the whole process group reaches the parent alone.
+ *
+ * The child dies with its parent (PR_SET_PDEATHSIG), by SIGKILL: there is no
+ * VM without somebody who keeps its exit status.
+ */
+#include "cli/supervise.h"
+
+#include "cli/problems.h"
+#include "cli/terminal.h"
+#include "devices/error.h"
+#include "vmm/vmm.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* How long a VM that was told to end at once may write out its disks before one more signal kills it. */
+#define PATIENCE_NS UINT64_C(5000000000)
+
+struct supervisor {
+	pid_t child;
+	int control_fd;
+	struct terminal terminal;
+	bool button_pressed;
+	uint64_t end_sent_ns; /* 0: not told to end at once */
+	int killed_for; /* the signal because of which we killed the child; 0: none */
+};
+
+static uint64_t supervise_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void supervise_signals(sigset_t *set)
+{
+	static const int signals[] = { SIGTERM, SIGINT,	 SIGQUIT, SIGUSR1, SIGTSTP,
+				       SIGCONT, SIGCHLD, SIGTTIN, SIGTTOU };
+	struct sigaction hangup;
+
+	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(set, signals[i]);
+	/* nohup means it. */
+	if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN)
+		sigaddset(set, SIGHUP);
+}
+
+static void supervise_say(const char *text)
+{
+	char line[160];
+
+	snprintf(line, sizeof(line), "sluice: %s", text);
+	problems_print(line);
+}
+
+static int supervise_fail(const char *what)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "%s: %s", what, strerror(errno));
+	supervise_say(text);
+	return EXIT_STATUS_INTERNAL;
+}
+
+/* A child that does not listen is on its way out, or will be killed. */
+static void supervise_send(const struct supervisor *supervisor, enum vmm_command command,
+			   int signal)
+{
+	const uint8_t message[2] = { (uint8_t)command, (uint8_t)signal };
+
+	send(supervisor->control_fd, message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void supervise_end(struct supervisor *supervisor, int signal)
+{
+	uint64_t now = supervise_now_ns();
+
+	if (!supervisor->end_sent_ns) {
+		supervisor->end_sent_ns = now;
+		supervise_send(supervisor, VMM_COMMAND_END, signal);
+	} else if (now - supervisor->end_sent_ns > PATIENCE_NS) {
+		supervisor->killed_for = signal;
+		kill(supervisor->child, SIGKILL);
+	}
+}
+
+/* Stops the VM and ourselves; returns when somebody continues us. */
+static void supervise_stop(struct supervisor *supervisor)
+{
+	terminal_give_back(&supervisor->terminal);
+	kill(supervisor->child, SIGSTOP);
+	kill(getpid(), SIGSTOP);
+}
+
+static void supervise_continue(struct supervisor *supervisor)
+{
+	terminal_take(&supervisor->terminal);
+	kill(supervisor->child, SIGCONT);
+}
+
+static void supervise_take_signal(struct supervisor *supervisor, int signal)
+{
+	switch (signal) {
+	case SIGTERM:
+		if (supervisor->button_pressed) {
+			supervise_end(supervisor, signal);
+		} else {
+			supervisor->button_pressed = true;
+			supervise_send(supervisor, VMM_COMMAND_POWER_BUTTON, signal);
+		}
+		break;
+	case SIGINT:
+	case SIGHUP:
+	case SIGQUIT:
+		supervise_end(supervisor, signal);
+		break;
+	case SIGUSR1:
+		supervise_send(supervisor, VMM_COMMAND_STATISTICS, signal);
+		break;
+	case SIGTSTP:
+		supervise_stop(supervisor);
+		break;
+	case SIGCONT:
+		supervise_continue(supervisor);
+		break;
+	default: /* SIGCHLD: see supervise_wait; SIGTTIN and SIGTTOU: nothing */
+		break;
+	}
+}
+
+/* The child has ended with @status (waitpid's): the exit status of sluice. */
+static int supervise_judge(const struct supervisor *supervisor, int status)
+{
+	char text[96];
+	int signal;
+
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	signal = WTERMSIG(status);
+	if (signal == SIGKILL && supervisor->killed_for) {
+		supervise_say("VM: did not end in time and was killed");
+		return 128 + supervisor->killed_for;
+	}
+	if (signal == SIGSYS) {
+		supervise_say("VM: ended by a system call that is not allowed");
+		return EXIT_STATUS_VIOLATION;
+	}
+	if (signal == SIGKILL) {
+		supervise_say("VM: process was killed (out of memory?)");
+		return EXIT_STATUS_INTERNAL;
+	}
+	snprintf(text, sizeof(text), "VM: process crashed: signal %d (%s)%s", signal,
+		 strsignal(signal), WCOREDUMP(status) ? ", core dumped" : "");
+	supervise_say(text);
+	return EXIT_STATUS_INTERNAL;
+}
+
+/* Serves signals until the child has ended. */
+static int supervise_wait(struct supervisor *supervisor, const sigset_t *set)
+{
+	siginfo_t info;
+	int status;
+	pid_t ended;
+	int signal;
+
+	for (;;) {
+		ended = waitpid(supervisor->child, &status, WNOHANG);
+		if (ended == supervisor->child)
+			return supervise_judge(supervisor, status);
+		if (ended < 0 && errno != EINTR)
+			return supervise_fail("waitpid");
+		signal = sigwaitinfo(set, &info);
+		if (signal > 0)
+			supervise_take_signal(supervisor, signal);
+	}
+}
+
+static _Noreturn void supervise_child(const struct supervised *supervised, pid_t parent,
+				      int control_fd)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* It may have gone before it was said. */
+	if (getppid() != parent)
+		_exit(EXIT_STATUS_INTERNAL);
+	_exit(supervised->body(supervised->context, control_fd));
+}
+
+int supervise_run(const struct supervised *supervised)
+{
+	struct supervisor supervisor = { 0 };
+	pid_t parent = getpid();
+	int control[2];
+	sigset_t set;
+	int status;
+
+	supervise_signals(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	/* Ignored by whoever started us, it would not be waited for. */
+	signal(SIGCHLD, SIG_DFL);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control))
+		return supervise_fail("socketpair");
+	terminal_init(&supervisor.terminal, supervised->terminal_fd);
+	terminal_take(&supervisor.terminal);
+
+	supervisor.child = fork();
+	if (supervisor.child == 0) {
+		close(control[0]);
+		supervise_child(supervised, parent, control[1]);
+	}
+	close(control[1]);
+	supervisor.control_fd = control[0];
+	if (supervisor.child < 0)
+		status = supervise_fail("fork");
+	else
+		status = supervise_wait(&supervisor, &set);
+	terminal_give_back(&supervisor.terminal);
+	close(control[0]);
+	return status;
+}
