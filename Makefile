@@ -92,7 +92,8 @@ $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(OBJ)/cli/%.o: CPPFLAGS += -DSLUICE_VERSION='"$(VERSION)"'
+# Who says the version: sluice --version, and the statistics.
+$(OBJ)/cli/%.o $(OBJ)/vmm/%.o: CPPFLAGS += -DSLUICE_VERSION='"$(VERSION)"'
 
 $(B)/sluice: $(OBJ)/cli/main.o $(cli_ARCHIVES)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS) $(cli_LIBS)
