@@ -63,7 +63,7 @@ unsigned int boot_memory_map(const struct plan *plan,
 	unsigned int count = 0;
 
 	add_row(rows, &count, 0, LAYOUT_LOW_MEMORY_END, BOOT_MEMORY_RAM);
-	add_row(rows, &count, LAYOUT_LOW_MEMORY_END, LAYOUT_ACPI_END,
+	add_row(rows, &count, LAYOUT_LOW_MEMORY_END, LAYOUT_LOW_RESERVED_END,
 		BOOT_MEMORY_RESERVED);
 	add_row(rows, &count, LAYOUT_KERNEL, end, BOOT_MEMORY_RAM);
 	/* Nothing of the guest's may come to lie where KVM keeps its own pages. */
@@ -188,6 +188,25 @@ static int write_acpi(struct guest_memory *memory, const struct plan *plan)
 									 : -1;
 }
 
+/*
+ * A kernel that trusts neither ACPI's reset register nor the keyboard controller
+ * jumps to the BIOS's reset vector in real mode: Linux does so on every
+ * hardware-reduced platform, because it takes EFI's reset for granted there and
+ * falls back to this. Without code here it would run through zeroes for ever.
+ */
+static int write_reset_vector(struct guest_memory *memory)
+{
+	static const uint8_t code[] = {
+		0xba, LAYOUT_PORT_RESET & 0xff, LAYOUT_PORT_RESET >> 8, /* mov dx */
+		0xb0, LAYOUT_RESET_VALUE, /* mov al */
+		0xee, /* out dx, al */
+		0xf4, /* hlt */
+		0xeb, 0xfd, /* jmp to the hlt */
+	};
+
+	return boot_write(memory, LAYOUT_RESET_VECTOR, code, sizeof(code));
+}
+
 static int write_gdt(struct guest_memory *memory, struct boot_entry *entry)
 {
 	const uint64_t gdt[] = {
@@ -244,6 +263,7 @@ int boot_load(struct guest_memory *memory, const struct plan *plan,
 	err = boot_write(memory, LAYOUT_CMDLINE, plan->cmdline,
 			 strlen(plan->cmdline) + 1);
 	err |= write_acpi(memory, plan);
+	err |= write_reset_vector(memory);
 	if (image.format == KERNEL_BZIMAGE)
 		err |= boot_bzimage_finish(memory, plan, &image, &initrd,
 					   entry);

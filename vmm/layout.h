@@ -19,6 +19,7 @@
  *	0x00020000    kernel command line
  *	0x000a0000  legacy hole: reserved in the memory map
  *	0x000e0000    RSDP and the other ACPI tables
+ *	0x000ffff0    reset vector: code that pulls the reset register
  *	0x00100000  RAM: kernel, initrd at the top
  *	0xc0000000  end of low RAM at most
  *	0xd0000000  virtio-mmio windows, one page each
@@ -33,7 +34,9 @@
 #define LAYOUT_CMDLINE 0x20000
 #define LAYOUT_LOW_MEMORY_END 0xa0000 /* usable RAM below */
 #define LAYOUT_ACPI 0xe0000
-#define LAYOUT_ACPI_END 0x100000
+#define LAYOUT_ACPI_END 0xf0000
+#define LAYOUT_RESET_VECTOR 0xffff0 /* where real mode starts, f000:fff0 */
+#define LAYOUT_LOW_RESERVED_END 0x100000
 #define LAYOUT_KERNEL 0x100000
 #define LAYOUT_LOW_RAM_MAX (3 * GIB)
 #define LAYOUT_MMIO_DEVICES 0xd0000000u

@@ -244,6 +244,17 @@ Test(boot, gdt_fits_the_mode)
 
 /* --- initrd ------------------------------------------------------------------- */
 
+Test(boot, reset_vector_pulls_the_reset_register)
+{
+	static const uint8_t code[] = { 0xba, 0x04, 0x06, 0xb0, 0x01, 0xee };
+
+	make_bzimage(kernel);
+	cr_assert_eq(load(128 * MIB, -1), 0);
+	cr_expect_arr_eq(guest_memory_host(&memory, GPA(0xffff0), 16), code,
+			 sizeof(code));
+	guest_memory_destroy(&memory);
+}
+
 Test(boot, initrd_lies_at_the_top_of_low_ram)
 {
 	const struct boot_params *params;
