@@ -11,8 +11,8 @@
 #define COPY_IOVECS 8
 
 /* The spans of one part of @chain; their number in *@count. */
-static const struct dma_span *part_spans(const struct chain *chain, enum dma_access part,
-					 unsigned int *count)
+static const struct dma_span *
+part_spans(const struct chain *chain, enum dma_access part, unsigned int *count)
 {
 	if (part == DMA_READ) {
 		*count = chain->readable_spans;
@@ -22,9 +22,11 @@ static const struct dma_span *part_spans(const struct chain *chain, enum dma_acc
 	return chain->spans + chain->readable_spans;
 }
 
-struct chain_cursor chain_cursor(const struct chain *chain, enum dma_access part, uint64_t offset)
+struct chain_cursor chain_cursor(const struct chain *chain,
+				 enum dma_access part, uint64_t offset)
 {
-	uint64_t bytes = part == DMA_READ ? chain->readable_bytes : chain->writable_bytes;
+	uint64_t bytes = part == DMA_READ ? chain->readable_bytes
+					  : chain->writable_bytes;
 	struct chain_cursor cursor = { .part = part };
 	const struct dma_span *spans;
 	unsigned int count;
@@ -33,14 +35,16 @@ struct chain_cursor chain_cursor(const struct chain *chain, enum dma_access part
 	cursor.left = bytes - offset;
 
 	spans = part_spans(chain, part, &count);
-	while (cursor.position.span < count && offset >= spans[cursor.position.span].len)
+	while (cursor.position.span < count &&
+	       offset >= spans[cursor.position.span].len)
 		offset -= spans[cursor.position.span++].len;
 	cursor.position.offset = (uint32_t)offset;
 	return cursor;
 }
 
-int chain_map(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-	      uint64_t len, struct iovec *iov, unsigned int max, uint64_t *bytes)
+int chain_map(struct queue *queue, const struct chain *chain,
+	      struct chain_cursor *cursor, uint64_t len, struct iovec *iov,
+	      unsigned int max, uint64_t *bytes)
 {
 	const struct dma_span *spans;
 	struct dma_fault fault;
@@ -54,8 +58,8 @@ int chain_map(struct queue *queue, const struct chain *chain, struct chain_curso
 		return 0;
 
 	spans = part_spans(chain, cursor->part, &spans_count);
-	count = dma_translate(&queue->dma, spans, spans_count, cursor->part, len,
-			      &cursor->position, iov, max, &fault);
+	count = dma_translate(&queue->dma, spans, spans_count, cursor->part,
+			      len, &cursor->position, iov, max, &fault);
 	for (i = 0; i < count; i++)
 		*bytes += iov[i].iov_len;
 	cursor->left -= *bytes;
@@ -63,8 +67,8 @@ int chain_map(struct queue *queue, const struct chain *chain, struct chain_curso
 }
 
 /* Copies @len bytes of the part at @cursor to @buffer, or from there. */
-static int copy(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-		uint8_t *buffer, size_t len)
+static int copy(struct queue *queue, const struct chain *chain,
+		struct chain_cursor *cursor, uint8_t *buffer, size_t len)
 {
 	struct iovec iov[COPY_IOVECS];
 	uint64_t bytes;
@@ -75,7 +79,8 @@ static int copy(struct queue *queue, const struct chain *chain, struct chain_cur
 		return -EINVAL;
 
 	for (; len > 0; len -= bytes) {
-		count = chain_map(queue, chain, cursor, len, iov, COPY_IOVECS, &bytes);
+		count = chain_map(queue, chain, cursor, len, iov, COPY_IOVECS,
+				  &bytes);
 		if (count < 0)
 			return count;
 		for (i = 0; i < count; i++) {
@@ -91,16 +96,19 @@ static int copy(struct queue *queue, const struct chain *chain, struct chain_cur
 	return 0;
 }
 
-int chain_read(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-	       void *buffer, size_t len)
+int chain_read(struct queue *queue, const struct chain *chain,
+	       struct chain_cursor *cursor, void *buffer, size_t len)
 {
-	return cursor->part == DMA_READ ? copy(queue, chain, cursor, buffer, len) : -EINVAL;
+	return cursor->part == DMA_READ
+		       ? copy(queue, chain, cursor, buffer, len)
+		       : -EINVAL;
 }
 
-int chain_write(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-		const void *buffer, size_t len)
+int chain_write(struct queue *queue, const struct chain *chain,
+		struct chain_cursor *cursor, const void *buffer, size_t len)
 {
 	/* Not written through: the copy goes to the guest. */
-	return cursor->part == DMA_WRITE ? copy(queue, chain, cursor, (uint8_t *)buffer, len) :
-					   -EINVAL;
+	return cursor->part == DMA_WRITE
+		       ? copy(queue, chain, cursor, (uint8_t *)buffer, len)
+		       : -EINVAL;
 }

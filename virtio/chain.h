@@ -41,7 +41,8 @@ struct chain_cursor {
  * A cursor at byte @offset of @chain's readable (DMA_READ) or writable
  * (DMA_WRITE) part; at the end when @offset is beyond it.
  */
-struct chain_cursor chain_cursor(const struct chain *chain, enum dma_access part, uint64_t offset);
+struct chain_cursor chain_cursor(const struct chain *chain,
+				 enum dma_access part, uint64_t offset);
 
 /*
  * Turns up to @len bytes from @cursor on into at most @max iovecs (1 to
@@ -49,17 +50,18 @@ struct chain_cursor chain_cursor(const struct chain *chain, enum dma_access part
  * asked when the part ends or @max is reached. Returns the number of iovecs,
  * or -EFAULT, counted as a fault of @queue, when the guest did not allow it.
  */
-int chain_map(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-	      uint64_t len, struct iovec *iov, unsigned int max, uint64_t *bytes);
+int chain_map(struct queue *queue, const struct chain *chain,
+	      struct chain_cursor *cursor, uint64_t len, struct iovec *iov,
+	      unsigned int max, uint64_t *bytes);
 
 /*
  * Copies @len bytes between @buffer and the chain at @cursor, which moves.
  * Returns 0; -EFAULT as above, when an unknown number of bytes may have been
  * copied; -EINVAL, nothing copied, when the part has fewer than @len bytes.
  */
-int chain_read(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-	       void *buffer, size_t len);
-int chain_write(struct queue *queue, const struct chain *chain, struct chain_cursor *cursor,
-		const void *buffer, size_t len);
+int chain_read(struct queue *queue, const struct chain *chain,
+	       struct chain_cursor *cursor, void *buffer, size_t len);
+int chain_write(struct queue *queue, const struct chain *chain,
+		struct chain_cursor *cursor, const void *buffer, size_t len);
 
 #endif

@@ -31,11 +31,13 @@ struct collection {
 };
 
 /* One descriptor of the ring, each field loaded once. */
-static struct vring_desc load_descriptor(const struct queue *queue, uint16_t index)
+static struct vring_desc load_descriptor(const struct queue *queue,
+					 uint16_t index)
 {
 	/* 16 bytes, aligned to 16: a descriptor lies in one page. */
-	const struct vring_desc *guest = dma_ring_at(&queue->rings[QUEUE_DESCRIPTORS],
-						     index * (uint32_t)sizeof(*guest));
+	const struct vring_desc *guest =
+		dma_ring_at(&queue->rings[QUEUE_DESCRIPTORS],
+			    index * (uint32_t)sizeof(*guest));
 
 	/* Ordered by the acquire of avail->idx in queue_next. */
 	return (struct vring_desc){
@@ -53,7 +55,7 @@ static bool add_span(struct collection *chain, const struct vring_desc *desc)
 
 	if (chain->count == chain->max)
 		return false;
-	/* virtio 1.2, 2.7.4.2: what the device writes comes after what it reads. */
+	/* virtio 1.2, 2.7.4.2: what is written comes after what is read. */
 	if (!writable && chain->count > chain->readable)
 		return false;
 
@@ -68,26 +70,28 @@ static bool add_span(struct collection *chain, const struct vring_desc *desc)
 		chain->readable_bytes += desc->len;
 		chain->readable++;
 	}
-	return chain->readable_bytes + chain->writable_bytes <= DESCRIPTORS_BYTES_MAX;
+	return chain->readable_bytes + chain->writable_bytes <=
+	       DESCRIPTORS_BYTES_MAX;
 }
 
 /*
  * Collects from the ring. *@last is the descriptor that ended it: one with
  * INDIRECT, or the last buffer. False when a rule is broken.
  */
-static bool walk_ring(const struct queue *queue, uint16_t head, struct collection *chain,
-		      struct vring_desc *last)
+static bool walk_ring(const struct queue *queue, uint16_t head,
+		      struct collection *chain, struct vring_desc *last)
 {
 	uint16_t index = head;
 
 	for (;;) {
 		*last = load_descriptor(queue, index);
 		/*
-		 * virtio 1.2, 2.7.5.3.1: INDIRECT only where negotiated, and never
+		 * virtio 1.2, 2.7.5.3.1: INDIRECT only where negotiated, never
 		 * with NEXT. It may follow plain descriptors (2.7.5.3.2).
 		 */
 		if (last->flags & VRING_DESC_F_INDIRECT)
-			return queue->indirect && !(last->flags & VRING_DESC_F_NEXT);
+			return queue->indirect &&
+			       !(last->flags & VRING_DESC_F_NEXT);
 		if (!add_span(chain, last))
 			return false;
 		if (!(last->flags & VRING_DESC_F_NEXT))
@@ -105,7 +109,7 @@ static bool walk_table(const struct vring_desc *table, unsigned int entries,
 	unsigned int index = 0;
 
 	do {
-		/* virtio 1.2, 2.7.5.3.1: a table in a table is not to be made. */
+		/* virtio 1.2, 2.7.5.3.1: no table in a table. */
 		if (table[index].flags & VRING_DESC_F_INDIRECT)
 			return false;
 		if (!add_span(chain, &table[index]))
@@ -118,10 +122,11 @@ static bool walk_table(const struct vring_desc *table, unsigned int entries,
 }
 
 /*
- * Copies the table that @desc names to queue->table. Returns 0, -EBUSY, -EAGAIN,
- * or -EFAULT: then the table's span stays published for @head.
+ * Copies the table that @desc names to queue->table. Returns 0, -EBUSY,
+ * -EAGAIN, or -EFAULT: then the table's span stays published for @head.
  */
-static int fetch_table(struct queue *queue, uint16_t head, const struct vring_desc *desc)
+static int fetch_table(struct queue *queue, uint16_t head,
+		       const struct vring_desc *desc)
 {
 	struct dma_span span = { IOVA(desc->addr), desc->len, DMA_READ };
 	struct iovec iov[DMA_RING_PAGES_MAX];
@@ -139,8 +144,8 @@ static int fetch_table(struct queue *queue, uint16_t head, const struct vring_de
 	dma_commit(&queue->dma);
 
 	while (left > 0) {
-		count = dma_translate(&queue->dma, published, 1, DMA_READ, left, &position, iov,
-				      ARRAY_SIZE(iov), &fault);
+		count = dma_translate(&queue->dma, published, 1, DMA_READ, left,
+				      &position, iov, ARRAY_SIZE(iov), &fault);
 		if (count < 0)
 			return -EFAULT;
 		for (i = 0; i < count; i++) {
@@ -156,14 +161,16 @@ static int fetch_table(struct queue *queue, uint16_t head, const struct vring_de
 	return 0;
 }
 
-/* Collects through the table that @desc names. 0, or as fetch_table, or -EINVAL. */
-static int collect_table(struct queue *queue, uint16_t head, const struct vring_desc *desc,
+/* Collects through the table of @desc. 0, or as fetch_table, or -EINVAL. */
+static int collect_table(struct queue *queue, uint16_t head,
+			 const struct vring_desc *desc,
 			 struct collection *chain)
 {
 	unsigned int entries = desc->len / sizeof(*desc);
 	int err;
 
-	if (entries == 0 || desc->len % sizeof(*desc) != 0 || entries > queue->ring_size)
+	if (entries == 0 || desc->len % sizeof(*desc) != 0 ||
+	    entries > queue->ring_size)
 		return -EINVAL;
 	err = fetch_table(queue, head, desc);
 	if (err)
@@ -173,7 +180,8 @@ static int collect_table(struct queue *queue, uint16_t head, const struct vring_
 
 int descriptors_collect(struct queue *queue, uint16_t head)
 {
-	struct collection found = { .spans = queue->scratch, .max = queue->ring_size };
+	struct collection found = { .spans = queue->scratch,
+				    .max = queue->ring_size };
 	struct chain *chain = &queue->chains[head];
 	const struct dma_span *published;
 	struct vring_desc last;
@@ -184,14 +192,15 @@ int descriptors_collect(struct queue *queue, uint16_t head)
 	if (last.flags & VRING_DESC_F_INDIRECT)
 		err = collect_table(queue, head, &last, &found);
 	if (err == -EFAULT) {
-		/* In flight under the table's span, and nothing to be done with it. */
+		/* In flight under the table's span, and empty. */
 		*chain = (struct chain){ .head = head };
 		return 0;
 	}
 	if (err)
 		return err;
 
-	err = dma_publish(&queue->dma, head, found.spans, found.count, &published);
+	err = dma_publish(&queue->dma, head, found.spans, found.count,
+			  &published);
 	if (err)
 		return err;
 	*chain = (struct chain){

@@ -23,8 +23,9 @@
 
 #include "memory/base.h"
 
-int virtio_device_init(struct virtio_device *device, const struct virtio_device_ops *ops,
-		       const char *name, const struct guest_memory *memory,
+int virtio_device_init(struct virtio_device *device,
+		       const struct virtio_device_ops *ops, const char *name,
+		       const struct guest_memory *memory,
 		       unsigned int queue_count, uint16_t queue_size)
 {
 	unsigned int i;
@@ -65,7 +66,7 @@ void virtio_device_destroy(struct virtio_device *device)
 
 static void raise_interrupt(struct virtio_device *device, uint32_t reason)
 {
-	/* Pairs with the clearing in virtio/mmio.c: no bit is lost between them. */
+	/* Pairs with the clearing in virtio/mmio.c: no bit is lost. */
 	__atomic_fetch_or(&device->interrupt_status, reason, __ATOMIC_SEQ_CST);
 	if (device->interrupt)
 		device->interrupt(device->interrupt_context);
@@ -82,9 +83,11 @@ uint8_t virtio_device_status(const struct virtio_device *device)
 	return __atomic_load_n(&device->status, __ATOMIC_SEQ_CST);
 }
 
-bool virtio_device_has_feature(const struct virtio_device *device, uint64_t feature)
+bool virtio_device_has_feature(const struct virtio_device *device,
+			       uint64_t feature)
 {
-	return (__atomic_load_n(&device->accepted, __ATOMIC_RELAXED) & feature) == feature;
+	return (__atomic_load_n(&device->accepted, __ATOMIC_RELAXED) &
+		feature) == feature;
 }
 
 void virtio_device_signal_used(struct virtio_device *device)
@@ -94,7 +97,7 @@ void virtio_device_signal_used(struct virtio_device *device)
 
 void virtio_device_signal_config(struct virtio_device *device)
 {
-	/* Pairs with the read of ConfigGeneration: first the new contents, then this. */
+	/* Pairs with the read of ConfigGeneration; contents come first. */
 	__atomic_fetch_add(&device->config_generation, 1, __ATOMIC_SEQ_CST);
 	if (virtio_device_status(device) & VIRTIO_STATUS_DRIVER)
 		raise_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
@@ -105,11 +108,13 @@ void virtio_device_needs_reset(struct virtio_device *device)
 	uint8_t before = set_bit(device, VIRTIO_STATUS_NEEDS_RESET);
 
 	/* virtio 1.2, 2.1.2: a live driver is told. */
-	if (!(before & VIRTIO_STATUS_NEEDS_RESET) && before & VIRTIO_STATUS_DRIVER_OK)
+	if (!(before & VIRTIO_STATUS_NEEDS_RESET) &&
+	    before & VIRTIO_STATUS_DRIVER_OK)
 		raise_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }
 
-bool virtio_device_check_queue(struct virtio_device *device, const struct queue *queue)
+bool virtio_device_check_queue(struct virtio_device *device,
+			       const struct queue *queue)
 {
 	if (!queue_is_broken(queue))
 		return true;
@@ -143,7 +148,8 @@ static bool features_are_acceptable(const struct virtio_device *device)
 }
 
 /* All ready queues, or none. */
-static int start_queues(struct virtio_device *device) LOCK_REQUIRES(&device->lock)
+static int start_queues(struct virtio_device *device)
+	LOCK_REQUIRES(&device->lock)
 {
 	unsigned int i;
 	int err = 0;
@@ -161,12 +167,14 @@ static int start_queues(struct virtio_device *device) LOCK_REQUIRES(&device->loc
 	return err;
 }
 
-/* The step that sets @bit. False when it is refused; the bit stays clear then. */
-static bool take_step(struct virtio_device *device, uint8_t bit) LOCK_REQUIRES(&device->lock)
+/* The step that sets @bit. False when refused: the bit stays clear. */
+static bool take_step(struct virtio_device *device, uint8_t bit)
+	LOCK_REQUIRES(&device->lock)
 {
 	uint8_t before;
 
-	if (bit == VIRTIO_STATUS_FEATURES_OK && !features_are_acceptable(device))
+	if (bit == VIRTIO_STATUS_FEATURES_OK &&
+	    !features_are_acceptable(device))
 		return false;
 	before = set_bit(device, bit);
 	if (bit != VIRTIO_STATUS_DRIVER_OK)
@@ -186,7 +194,7 @@ static void reset(struct virtio_device *device) LOCK_REQUIRES(&device->lock)
 
 	for (i = 0; i < device->queue_count; i++) {
 		if (virtio_device_stop_queue(device, i))
-			return; /* the VM ends: its thread may still use the queue */
+			return; /* the VM ends, the queue may be in use */
 	}
 	for (i = 0; i < device->queue_count; i++)
 		queue_reset(&device->queues[i]);
@@ -214,12 +222,12 @@ void virtio_device_set_status(struct virtio_device *device, uint32_t status)
 		return;
 	}
 	/*
-	 * virtio 1.2, 2.1.1: the driver clears no bit. NEEDS_RESET is ours: it may
-	 * have come since the driver read. After FAILED only a reset helps.
+	 * virtio 1.2, 2.1.1: the driver clears no bit. NEEDS_RESET is ours: it
+	 * may have come since the driver read.
 	 */
-	if (old & VIRTIO_STATUS_FAILED ||
-	    old & ~status & (uint8_t)~VIRTIO_STATUS_NEEDS_RESET)
+	if (old & ~status & (uint8_t)~VIRTIO_STATUS_NEEDS_RESET)
 		return;
+	/* From then on only a reset helps. */
 	if (status & VIRTIO_STATUS_FAILED) {
 		set_bit(device, VIRTIO_STATUS_FAILED);
 		return;

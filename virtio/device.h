@@ -47,10 +47,10 @@ struct virtio_device_ops {
 	 * alignment. Called under the device's lock. write may be NULL: nothing
 	 * is writable.
 	 */
-	void (*config_read)(struct virtio_device *device, uint32_t offset, void *buffer,
-			    uint32_t len);
-	void (*config_write)(struct virtio_device *device, uint32_t offset, const void *buffer,
-			     uint32_t len);
+	void (*config_read)(struct virtio_device *device, uint32_t offset,
+			    void *buffer, uint32_t len);
+	void (*config_write)(struct virtio_device *device, uint32_t offset,
+			     const void *buffer, uint32_t len);
 
 	/*
 	 * DRIVER_OK: the ready queues are live; start serving them. Returns 0,
@@ -96,7 +96,7 @@ struct virtio_device {
 	uint32_t interrupt_status;
 	uint32_t config_generation;
 
-	/* How an interrupt reaches the guest; set by who owns the platform, or NULL. */
+	/* How an interrupt reaches the guest; the platform's, or NULL. */
 	void (*interrupt)(void *context);
 	void *interrupt_context;
 };
@@ -106,8 +106,9 @@ struct virtio_device {
  * most @queue_size entries. @name stays the caller's and must outlive it.
  * Returns 0 or -ENOMEM.
  */
-int virtio_device_init(struct virtio_device *device, const struct virtio_device_ops *ops,
-		       const char *name, const struct guest_memory *memory,
+int virtio_device_init(struct virtio_device *device,
+		       const struct virtio_device_ops *ops, const char *name,
+		       const struct guest_memory *memory,
 		       unsigned int queue_count, uint16_t queue_size);
 
 /* No thread of the device may run any more. */
@@ -132,7 +133,8 @@ void virtio_device_set_status(struct virtio_device *device, uint32_t status)
 uint8_t virtio_device_status(const struct virtio_device *device);
 
 /* Whether the driver accepted every bit of @feature. Stable while live. */
-bool virtio_device_has_feature(const struct virtio_device *device, uint64_t feature);
+bool virtio_device_has_feature(const struct virtio_device *device,
+			       uint64_t feature);
 
 /* A used-buffer notification. Device threads. */
 void virtio_device_signal_used(struct virtio_device *device);
@@ -153,6 +155,7 @@ void virtio_device_needs_reset(struct virtio_device *device);
  * Whether @queue can go on; if it is broken, the device needs a reset. What a
  * device thread asks when queue_next, queue_publish or queue_arm gave nothing.
  */
-bool virtio_device_check_queue(struct virtio_device *device, const struct queue *queue);
+bool virtio_device_check_queue(struct virtio_device *device,
+			       const struct queue *queue);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * Theory of operation. The driver believes no ring: which descriptors are free
  * and how they are linked stands in `next`, how many a request took in
- * `chain_length`. The rings are written, and of the device's only used elements,
- * used->idx, used->flags and avail_event are read. The fences are the other ends
- * of the exchanges that virtio/queue.c describes.
+ * `chain_length`. The rings are written, and of the device's only used
+ * elements, used->idx, used->flags and avail_event are read. The fences are the
+ * other ends of the exchanges that virtio/queue.c describes.
  */
 #include "virtio/driver.h"
 
@@ -24,12 +24,15 @@ static size_t available_offset(uint16_t size)
 
 static size_t used_offset(uint16_t size)
 {
-	return align_up(available_offset(size) + 6 + 2 * (size_t)size, PAGE_SIZE);
+	return align_up(available_offset(size) + 6 + 2 * (size_t)size,
+			PAGE_SIZE);
 }
 
 size_t driver_ring_bytes(uint16_t size)
 {
-	return align_up(used_offset(size) + 6 + sizeof(struct vring_used_elem) * size, PAGE_SIZE);
+	return align_up(used_offset(size) + 6 +
+				sizeof(struct vring_used_elem) * size,
+			PAGE_SIZE);
 }
 
 static struct vring_desc *descriptors(const struct driver *driver)
@@ -78,14 +81,16 @@ static void lay_out(struct driver *driver, uint8_t *host, iova_t address)
 	memset(host, 0, rings);
 }
 
-int driver_init(struct driver *driver, void *host, size_t bytes, iova_t address, uint16_t size,
-		uint16_t indirect_entries, bool event_idx)
+int driver_init(struct driver *driver, void *host, size_t bytes, iova_t address,
+		uint16_t size, uint16_t indirect_entries, bool event_idx)
 {
-	size_t tables = (size_t)size * indirect_entries * sizeof(struct vring_desc);
+	size_t tables =
+		(size_t)size * indirect_entries * sizeof(struct vring_desc);
 	uint16_t i;
 
 	if (!is_power_of_two(size) || size > QUEUE_SIZE_MAX ||
-	    bytes < driver_ring_bytes(size) + tables || !is_aligned(address.v, PAGE_SIZE) ||
+	    bytes < driver_ring_bytes(size) + tables ||
+	    !is_aligned(address.v, PAGE_SIZE) ||
 	    !is_aligned((uintptr_t)host, PAGE_SIZE))
 		return -EINVAL;
 
@@ -117,7 +122,8 @@ void driver_attach(const struct driver *driver, struct queue *queue)
 	assert(!queue->live);
 
 	queue->size = driver->size;
-	memcpy(queue->part_address, driver->part_address, sizeof(queue->part_address));
+	memcpy(queue->part_address, driver->part_address,
+	       sizeof(queue->part_address));
 	queue->ready = true;
 }
 
@@ -130,8 +136,9 @@ static struct vring_desc buffer_descriptor(const struct driver_buffer *buffer)
 	};
 }
 
-/* Takes @count descriptors off the free list for a request; returns its head. */
-static uint16_t take_descriptors(struct driver *driver, unsigned int count, uint16_t last)
+/* Takes @count descriptors off the free list; returns the request's head. */
+static uint16_t take_descriptors(struct driver *driver, unsigned int count,
+				 uint16_t last)
 {
 	uint16_t head = driver->free_head;
 
@@ -139,11 +146,13 @@ static uint16_t take_descriptors(struct driver *driver, unsigned int count, uint
 	driver->free_count = (uint16_t)(driver->free_count - count);
 	driver->chain_length[head] = (uint16_t)count;
 
-	available(driver)->ring[driver->available++ & (driver->size - 1)] = head;
+	available(driver)->ring[driver->available++ & (driver->size - 1)] =
+		head;
 	return head;
 }
 
-int driver_add(struct driver *driver, const struct driver_buffer *buffers, unsigned int count)
+int driver_add(struct driver *driver, const struct driver_buffer *buffers,
+	       unsigned int count)
 {
 	struct vring_desc *ring = descriptors(driver);
 	uint16_t index = driver->free_head;
@@ -166,8 +175,8 @@ int driver_add(struct driver *driver, const struct driver_buffer *buffers, unsig
 	return take_descriptors(driver, count, last);
 }
 
-int driver_add_indirect(struct driver *driver, const struct driver_buffer *buffers,
-			unsigned int count)
+int driver_add_indirect(struct driver *driver,
+			const struct driver_buffer *buffers, unsigned int count)
 {
 	size_t bytes = driver->indirect_entries * sizeof(struct vring_desc);
 	uint16_t head = driver->free_head;
@@ -202,14 +211,17 @@ bool driver_publish(struct driver *driver)
 		return false;
 	driver->shown = driver->available;
 	/* Pairs with the acquire of avail->idx in queue_next. */
-	__atomic_store_n(&available(driver)->idx, driver->shown, __ATOMIC_RELEASE);
+	__atomic_store_n(&available(driver)->idx, driver->shown,
+			 __ATOMIC_RELEASE);
 
 	/* Pairs with the fence in queue_arm. */
 	full_fence();
 	if (driver->event_idx)
-		return vring_need_event(__atomic_load_n(avail_event(driver), __ATOMIC_RELAXED),
+		return vring_need_event(__atomic_load_n(avail_event(driver),
+							__ATOMIC_RELAXED),
 					driver->shown, old);
-	return !(__atomic_load_n(&used(driver)->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY);
+	return !(__atomic_load_n(&used(driver)->flags, __ATOMIC_RELAXED) &
+		 VRING_USED_F_NO_NOTIFY);
 }
 
 /* Gives the descriptors of request @head back. */
@@ -233,7 +245,8 @@ bool driver_take_used(struct driver *driver, uint16_t *head, uint32_t *written)
 	uint32_t id;
 
 	/* Pairs with the release of used->idx in queue_publish. */
-	if (__atomic_load_n(&used(driver)->idx, __ATOMIC_ACQUIRE) == driver->last_used)
+	if (__atomic_load_n(&used(driver)->idx, __ATOMIC_ACQUIRE) ==
+	    driver->last_used)
 		return false;
 	/* Ordered by that acquire. */
 	element = &used(driver)->ring[driver->last_used++ & (driver->size - 1)];
@@ -247,15 +260,16 @@ bool driver_take_used(struct driver *driver, uint16_t *head, uint32_t *written)
 
 void driver_want_interrupt(struct driver *driver, bool wanted)
 {
-	/* An event index that was just passed is not passed again for 2^16 requests. */
+	/* An event index just passed is not passed again for 2^16 requests. */
 	uint16_t event = (uint16_t)(driver->last_used - (wanted ? 0 : 1));
 
 	if (driver->event_idx)
 		__atomic_store_n(used_event(driver), event, __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(&available(driver)->flags,
-				 wanted ? 0 : VRING_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);
-	/* Pairs with the fence between used->idx and used_event in queue_publish. */
+				 wanted ? 0 : VRING_AVAIL_F_NO_INTERRUPT,
+				 __ATOMIC_RELAXED);
+	/* Pairs with the fence of dma_settle in queue_publish. */
 	full_fence();
 }
 

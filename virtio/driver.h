@@ -30,7 +30,7 @@ struct driver {
 	bool event_idx;
 	iova_t part_address[QUEUE_PARTS];
 	uint8_t *part[QUEUE_PARTS];
-	uint8_t *indirect; /* one table of `indirect_entries` per head, or NULL */
+	uint8_t *indirect; /* a table of indirect_entries per head, or NULL */
 	iova_t indirect_address;
 	uint16_t indirect_entries;
 	uint16_t free_head; /* list through the descriptors' next */
@@ -39,7 +39,7 @@ struct driver {
 	uint16_t shown; /* index shown to the device */
 	uint16_t last_used;
 	uint16_t *next; /* the driver's own copy of the links */
-	uint16_t *chain_length; /* descriptors per head; 0: not with the device */
+	uint16_t *chain_length; /* per head, in descriptors; 0: free */
 };
 
 /* Bytes that the rings of a queue of @size entries take, page-aligned. */
@@ -52,21 +52,23 @@ size_t driver_ring_bytes(uint16_t size);
  * 0, -EINVAL (size, too little room, @address or @host not page-aligned), or
  * -ENOMEM. @host stays the caller's.
  */
-int driver_init(struct driver *driver, void *host, size_t bytes, iova_t address, uint16_t size,
-		uint16_t indirect_entries, bool event_idx);
+int driver_init(struct driver *driver, void *host, size_t bytes, iova_t address,
+		uint16_t size, uint16_t indirect_entries, bool event_idx);
 void driver_destroy(struct driver *driver);
 
-/* Gives @queue (not live) this driver's size and addresses, and marks it ready. */
+/* Gives @queue (not live) size and addresses, and marks it ready. */
 void driver_attach(const struct driver *driver, struct queue *queue);
 
 /*
  * Makes a request of @count (at least 1) buffers available, not yet shown:
  * readable ones before writable ones. Returns its head, or -ENOSPC.
  */
-int driver_add(struct driver *driver, const struct driver_buffer *buffers, unsigned int count);
+int driver_add(struct driver *driver, const struct driver_buffer *buffers,
+	       unsigned int count);
 
-/* The same through the head's indirect table; -ENOSPC too when that is short. */
-int driver_add_indirect(struct driver *driver, const struct driver_buffer *buffers,
+/* The same through the head's table; -ENOSPC too when that is short. */
+int driver_add_indirect(struct driver *driver,
+			const struct driver_buffer *buffers,
 			unsigned int count);
 
 /* Shows what was added to the device. True when the device wants a kick. */

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation. Every access is decoded into one aligned 32-bit register
- * or a range of the configuration space, under the device's lock; the rest reads
- * as 0 and is ignored when written. Nothing that the guest writes here is used
- * before it was judged:
+ * or a range of the configuration space, under the device's lock; the rest
+ * reads as 0 and is ignored when written. Nothing that the guest writes here is
+ * used before it was judged:
  *
  *  - QueueSel is kept as written and compared with queue_count at each use, so
  *    an unknown queue reads as "not available" (QueueNumMax 0) and swallows
  *    writes.
- *  - Size and addresses of a queue are kept as written, all 32 bits, while it is
- *    neither ready nor the device live. QueueReady = 1 judges them; from then on
+ *  - Size and addresses of a queue are kept as written, all 32 bits, while it
+ *    is not ready nor the device live. QueueReady = 1 judges them; from then on
  *    they cannot change until QueueReady = 0 or a reset, and what the device
  *    thread works with is a private copy besides (queue_start).
  *  - Features are taken between DRIVER and FEATURES_OK only.
@@ -32,9 +32,9 @@
 /* The selected queue, or NULL when there is none of that number. */
 static struct queue *selected_queue(struct virtio_device *device)
 {
-	return device->queue_select < device->queue_count ?
-		       &device->queues[device->queue_select] :
-		       NULL;
+	return device->queue_select < device->queue_count
+		       ? &device->queues[device->queue_select]
+		       : NULL;
 }
 
 /* The selected queue if the driver may set it up now, or NULL. */
@@ -42,7 +42,8 @@ static struct queue *writable_queue(struct virtio_device *device)
 {
 	struct queue *queue = selected_queue(device);
 
-	if (!queue || queue->ready || virtio_device_status(device) & VIRTIO_STATUS_DRIVER_OK)
+	if (!queue || queue->ready ||
+	    virtio_device_status(device) & VIRTIO_STATUS_DRIVER_OK)
 		return NULL;
 	return queue;
 }
@@ -68,25 +69,28 @@ static uint32_t register_read(struct virtio_device *device, uint32_t offset)
 	case VIRTIO_MMIO_VENDOR_ID:
 		return VIRTIO_MMIO_VENDOR_SLUICE;
 	case VIRTIO_MMIO_DEVICE_FEATURES:
-		return feature_half(device->offered, device->device_feature_select);
+		return feature_half(device->offered,
+				    device->device_feature_select);
 	case VIRTIO_MMIO_QUEUE_NUM_MAX:
 		return queue ? queue->size_max : 0;
 	case VIRTIO_MMIO_QUEUE_READY:
 		return queue && queue->ready;
 	case VIRTIO_MMIO_INTERRUPT_STATUS:
 		/* Pairs with the setting in virtio/device.c. */
-		return __atomic_load_n(&device->interrupt_status, __ATOMIC_SEQ_CST);
+		return __atomic_load_n(&device->interrupt_status,
+				       __ATOMIC_SEQ_CST);
 	case VIRTIO_MMIO_STATUS:
 		return virtio_device_status(device);
 	case VIRTIO_MMIO_SHM_LEN_LOW:
 	case VIRTIO_MMIO_SHM_LEN_HIGH:
 	case VIRTIO_MMIO_SHM_BASE_LOW:
 	case VIRTIO_MMIO_SHM_BASE_HIGH:
-		/* virtio 1.2, 4.2.2: a region that is not there has length -1. */
+		/* virtio 1.2, 4.2.2: no such region has length -1. */
 		return UINT32_MAX;
 	case VIRTIO_MMIO_CONFIG_GENERATION:
 		/* Pairs with the addition in virtio_device_signal_config. */
-		return __atomic_load_n(&device->config_generation, __ATOMIC_SEQ_CST);
+		return __atomic_load_n(&device->config_generation,
+				       __ATOMIC_SEQ_CST);
 	default:
 		return 0;
 	}
@@ -126,8 +130,9 @@ static void write_ready(struct virtio_device *device, uint32_t value)
 		queue->ready = true;
 }
 
-static void write_address(struct virtio_device *device, enum queue_part part, bool high,
-			  uint32_t value) LOCK_REQUIRES(&device->lock)
+static void write_address(struct virtio_device *device, enum queue_part part,
+			  bool high, uint32_t value)
+	LOCK_REQUIRES(&device->lock)
 {
 	struct queue *queue = writable_queue(device);
 	unsigned int shift = high ? 32 : 0;
@@ -140,9 +145,11 @@ static void write_address(struct virtio_device *device, enum queue_part part, bo
 	address->v |= (uint64_t)value << shift;
 }
 
-static void write_notify(struct virtio_device *device, uint32_t index) LOCK_REQUIRES(&device->lock)
+static void write_notify(struct virtio_device *device, uint32_t index)
+	LOCK_REQUIRES(&device->lock)
 {
-	if (index < device->queue_count && device->queues[index].live && device->ops->notify)
+	if (index < device->queue_count && device->queues[index].live &&
+	    device->ops->notify)
 		device->ops->notify(device, index);
 }
 
@@ -156,8 +163,8 @@ static void write_queue_size(struct virtio_device *device, uint32_t value)
 }
 
 /* The registers of the selected queue. False when @offset is none of them. */
-static bool queue_register_write(struct virtio_device *device, uint32_t offset, uint32_t value)
-	LOCK_REQUIRES(&device->lock)
+static bool queue_register_write(struct virtio_device *device, uint32_t offset,
+				 uint32_t value) LOCK_REQUIRES(&device->lock)
 {
 	switch (offset) {
 	case VIRTIO_MMIO_QUEUE_NUM:
@@ -168,25 +175,26 @@ static bool queue_register_write(struct virtio_device *device, uint32_t offset, 
 		return true;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:
-		write_address(device, QUEUE_DESCRIPTORS, offset == VIRTIO_MMIO_QUEUE_DESC_HIGH,
-			      value);
+		write_address(device, QUEUE_DESCRIPTORS,
+			      offset == VIRTIO_MMIO_QUEUE_DESC_HIGH, value);
 		return true;
 	case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
 	case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
-		write_address(device, QUEUE_AVAILABLE, offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH,
-			      value);
+		write_address(device, QUEUE_AVAILABLE,
+			      offset == VIRTIO_MMIO_QUEUE_AVAIL_HIGH, value);
 		return true;
 	case VIRTIO_MMIO_QUEUE_USED_LOW:
 	case VIRTIO_MMIO_QUEUE_USED_HIGH:
-		write_address(device, QUEUE_USED, offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
+		write_address(device, QUEUE_USED,
+			      offset == VIRTIO_MMIO_QUEUE_USED_HIGH, value);
 		return true;
 	default:
 		return false;
 	}
 }
 
-static void register_write(struct virtio_device *device, uint32_t offset, uint32_t value)
-	LOCK_REQUIRES(&device->lock)
+static void register_write(struct virtio_device *device, uint32_t offset,
+			   uint32_t value) LOCK_REQUIRES(&device->lock)
 {
 	if (queue_register_write(device, offset, value))
 		return;
@@ -209,7 +217,8 @@ static void register_write(struct virtio_device *device, uint32_t offset, uint32
 		break;
 	case VIRTIO_MMIO_INTERRUPT_ACK:
 		/* Pairs with the setting in virtio/device.c. */
-		__atomic_fetch_and(&device->interrupt_status, ~value, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&device->interrupt_status, ~value,
+				   __ATOMIC_SEQ_CST);
 		break;
 	case VIRTIO_MMIO_STATUS:
 		virtio_device_set_status(device, value);
@@ -226,15 +235,18 @@ static bool is_register(uint64_t offset, uint32_t len)
 }
 
 /* Whether all of the access lies inside the configuration space. */
-static bool is_config(const struct virtio_device *device, uint64_t offset, uint32_t len)
+static bool is_config(const struct virtio_device *device, uint64_t offset,
+		      uint32_t len)
 {
 	uint64_t at = offset - VIRTIO_MMIO_CONFIG;
 
-	return offset >= VIRTIO_MMIO_CONFIG && is_power_of_two(len) && len <= 8 &&
-	       len <= device->config_size && at <= device->config_size - len;
+	return offset >= VIRTIO_MMIO_CONFIG && is_power_of_two(len) &&
+	       len <= 8 && len <= device->config_size &&
+	       at <= device->config_size - len;
 }
 
-void virtio_mmio_read(struct virtio_device *device, uint64_t offset, void *data, uint32_t len)
+void virtio_mmio_read(struct virtio_device *device, uint64_t offset, void *data,
+		      uint32_t len)
 {
 	uint32_t value;
 
@@ -244,13 +256,15 @@ void virtio_mmio_read(struct virtio_device *device, uint64_t offset, void *data,
 		value = register_read(device, (uint32_t)offset);
 		memcpy(data, &value, sizeof(value));
 	} else if (is_config(device, offset, len)) {
-		device->ops->config_read(device, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
+		device->ops->config_read(device,
+					 (uint32_t)offset - VIRTIO_MMIO_CONFIG,
+					 data, len);
 	}
 	lock_drop(&device->lock);
 }
 
-void virtio_mmio_write(struct virtio_device *device, uint64_t offset, const void *data,
-		       uint32_t len)
+void virtio_mmio_write(struct virtio_device *device, uint64_t offset,
+		       const void *data, uint32_t len)
 {
 	uint32_t value;
 
@@ -258,8 +272,11 @@ void virtio_mmio_write(struct virtio_device *device, uint64_t offset, const void
 	if (is_register(offset, len)) {
 		memcpy(&value, data, sizeof(value));
 		register_write(device, (uint32_t)offset, value);
-	} else if (is_config(device, offset, len) && device->ops->config_write) {
-		device->ops->config_write(device, (uint32_t)offset - VIRTIO_MMIO_CONFIG, data, len);
+	} else if (is_config(device, offset, len) &&
+		   device->ops->config_write) {
+		device->ops->config_write(device,
+					  (uint32_t)offset - VIRTIO_MMIO_CONFIG,
+					  data, len);
 	}
 	lock_drop(&device->lock);
 }

@@ -24,8 +24,9 @@ struct virtio_device;
  * A write that resets the device or stops a queue returns when the device is
  * quiet (virtio_device_ops.stop_queue).
  */
-void virtio_mmio_read(struct virtio_device *device, uint64_t offset, void *data, uint32_t len);
-void virtio_mmio_write(struct virtio_device *device, uint64_t offset, const void *data,
-		       uint32_t len);
+void virtio_mmio_read(struct virtio_device *device, uint64_t offset, void *data,
+		      uint32_t len);
+void virtio_mmio_write(struct virtio_device *device, uint64_t offset,
+		       const void *data, uint32_t len);
 
 #endif

@@ -47,8 +47,10 @@
 #include "memory/base.h"
 #include "virtio/descriptors.h"
 
-_Static_assert(VIRTIO_RING_F_INDIRECT_DESC_BIT == UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC &&
-		       VIRTIO_RING_F_EVENT_IDX_BIT == UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX,
+_Static_assert(VIRTIO_RING_F_INDIRECT_DESC_BIT ==
+			       UINT64_C(1) << VIRTIO_RING_F_INDIRECT_DESC &&
+		       VIRTIO_RING_F_EVENT_IDX_BIT ==
+			       UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX,
 	       "the feature bits of virtio 1.2, 6");
 
 /* Bytes and alignment of each part (virtio 1.2, 2.7), @size entries. */
@@ -112,10 +114,12 @@ static uint16_t *used_index(const struct queue *queue)
 
 static uint16_t *avail_event(const struct queue *queue)
 {
-	return used_at(queue, 4 + (uint32_t)sizeof(struct vring_used_elem) * queue->ring_size);
+	return used_at(queue, 4 + (uint32_t)sizeof(struct vring_used_elem) *
+					      queue->ring_size);
 }
 
-int queue_init(struct queue *queue, const struct guest_memory *memory, uint16_t size_max)
+int queue_init(struct queue *queue, const struct guest_memory *memory,
+	       uint16_t size_max)
 {
 	int err;
 
@@ -130,7 +134,8 @@ int queue_init(struct queue *queue, const struct guest_memory *memory, uint16_t 
 	queue->scratch = calloc(size_max, sizeof(*queue->scratch));
 	queue->table = calloc(size_max, sizeof(*queue->table));
 	queue->staged = calloc(size_max, sizeof(*queue->staged));
-	if (!queue->chains || !queue->scratch || !queue->table || !queue->staged) {
+	if (!queue->chains || !queue->scratch || !queue->table ||
+	    !queue->staged) {
 		queue_destroy(queue);
 		return -ENOMEM;
 	}
@@ -168,7 +173,8 @@ int queue_check(const struct queue *queue)
 	for (i = 0; i < QUEUE_PARTS; i++) {
 		if (!is_aligned(queue->part_address[i].v, parts[i].alignment))
 			return -EINVAL;
-		if (!range_last(queue->part_address[i].v, part_bytes(i, queue->size), &last))
+		if (!range_last(queue->part_address[i].v,
+				part_bytes(i, queue->size), &last))
 			return -EINVAL;
 	}
 	return 0;
@@ -186,8 +192,10 @@ int queue_start(struct queue *queue, uint64_t features)
 	if (err)
 		return err;
 	for (i = 0; i < QUEUE_PARTS; i++) {
-		err = dma_ring_map(&queue->dma, &queue->rings[i], queue->part_address[i],
-				   part_bytes(i, queue->size), parts[i].access, &fault);
+		err = dma_ring_map(&queue->dma, &queue->rings[i],
+				   queue->part_address[i],
+				   part_bytes(i, queue->size), parts[i].access,
+				   &fault);
 		if (err)
 			return err;
 	}
@@ -229,11 +237,13 @@ static bool rings_begin(struct queue *queue)
 /* How many requests wait in the ring. Breaks the queue when that cannot be. */
 static uint16_t count_available(struct queue *queue)
 {
-	uint16_t out = (uint16_t)(queue->next_available - queue->published_used);
+	uint16_t out =
+		(uint16_t)(queue->next_available - queue->published_used);
 	uint16_t count;
 
 	/* Pairs with the driver's release of avail->idx (driver_publish). */
-	count = (uint16_t)(__atomic_load_n(available_index(queue), __ATOMIC_ACQUIRE) -
+	count = (uint16_t)(__atomic_load_n(available_index(queue),
+					   __ATOMIC_ACQUIRE) -
 			   queue->next_available);
 	if (count > queue->ring_size - out) {
 		queue_break(queue);
@@ -242,15 +252,17 @@ static uint16_t count_available(struct queue *queue)
 	return count;
 }
 
-/* Takes one request from the ring. NULL when it stays there, or broke the queue. */
+/* Takes one request. NULL when it stays in the ring, or broke the queue. */
 static struct chain *take(struct queue *queue)
 {
 	uint16_t head;
 	int err;
 
 	/* Ordered by the acquire in count_available. */
-	head = __atomic_load_n(available_entry(queue, queue->next_available), __ATOMIC_RELAXED);
-	err = head < queue->ring_size ? descriptors_collect(queue, head) : -EINVAL;
+	head = __atomic_load_n(available_entry(queue, queue->next_available),
+			       __ATOMIC_RELAXED);
+	err = head < queue->ring_size ? descriptors_collect(queue, head)
+				      : -EINVAL;
 	if (err) {
 		queue->stalled = err == -EAGAIN;
 		if (err != -EAGAIN)
@@ -261,7 +273,8 @@ static struct chain *take(struct queue *queue)
 	return &queue->chains[head];
 }
 
-unsigned int queue_next(struct queue *queue, struct chain **chains, unsigned int max)
+unsigned int queue_next(struct queue *queue, struct chain **chains,
+			unsigned int max)
 {
 	unsigned int available;
 	unsigned int count = 0;
@@ -308,21 +321,25 @@ static void write_used(struct queue *queue)
 	unsigned int i;
 
 	for (i = 0; i < queue->staged_count; i++) {
-		uint16_t slot = (uint16_t)(queue->published_used + i) & (queue->ring_size - 1U);
-		uint32_t offset = 4 + slot * (uint32_t)sizeof(struct vring_used_elem);
+		uint16_t slot = (uint16_t)(queue->published_used + i) &
+				(queue->ring_size - 1U);
+		uint32_t offset =
+			4 + slot * (uint32_t)sizeof(struct vring_used_elem);
 
 		/* Aligned to 4: an element of 8 bytes may lie in two pages. */
-		__atomic_store_n((uint32_t *)used_at(queue, offset), queue->staged[i].id,
-				 __ATOMIC_RELAXED);
-		__atomic_store_n((uint32_t *)used_at(queue, offset + 4), queue->staged[i].len,
-				 __ATOMIC_RELAXED);
+		__atomic_store_n((uint32_t *)used_at(queue, offset),
+				 queue->staged[i].id, __ATOMIC_RELAXED);
+		__atomic_store_n((uint32_t *)used_at(queue, offset + 4),
+				 queue->staged[i].len, __ATOMIC_RELAXED);
 	}
-	queue->published_used = (uint16_t)(queue->published_used + queue->staged_count);
+	queue->published_used =
+		(uint16_t)(queue->published_used + queue->staged_count);
 	/* Pairs with the driver's acquire of used->idx (driver_take_used). */
-	__atomic_store_n(used_index(queue), queue->published_used, __ATOMIC_RELEASE);
+	__atomic_store_n(used_index(queue), queue->published_used,
+			 __ATOMIC_RELEASE);
 }
 
-/* Whether the step from @old to published_used is to interrupt. In a section. */
+/* Whether going from @old to published_used interrupts. In a section. */
 static bool wants_interrupt(const struct queue *queue, uint16_t old)
 {
 	/*
@@ -330,7 +347,8 @@ static bool wants_interrupt(const struct queue *queue, uint16_t old)
 	 * store of used->idx; it pairs with the one in driver_want_interrupt.
 	 */
 	if (queue->event_idx)
-		return vring_need_event(__atomic_load_n(used_event(queue), __ATOMIC_RELAXED),
+		return vring_need_event(__atomic_load_n(used_event(queue),
+							__ATOMIC_RELAXED),
 					queue->published_used, old);
 	return !(__atomic_load_n(available_flags(queue), __ATOMIC_RELAXED) &
 		 VRING_AVAIL_F_NO_INTERRUPT);
@@ -352,7 +370,7 @@ bool queue_publish(struct queue *queue)
 	}
 	queue->staged_count = 0;
 
-	/* Not in a section: whoever waits for the cleared slots is served here. */
+	/* Not in a section: this serves who waits for the cleared slots. */
 	dma_settle(&queue->dma);
 	if (written && rings_begin(queue)) {
 		interrupt = wants_interrupt(queue, old);
@@ -370,7 +388,8 @@ bool queue_arm(struct queue *queue)
 	if (queue_is_broken(queue) || queue->stalled || !rings_begin(queue))
 		return true;
 	if (queue->event_idx)
-		__atomic_store_n(avail_event(queue), queue->next_available, __ATOMIC_RELAXED);
+		__atomic_store_n(avail_event(queue), queue->next_available,
+				 __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(used_flags(queue), 0, __ATOMIC_RELAXED);
 	queue->quiet = false;
@@ -386,9 +405,11 @@ bool queue_arm(struct queue *queue)
 void queue_disarm(struct queue *queue)
 {
 	/* virtio 1.2, 2.7.10.1: with EVENT_IDX the flags stay 0. */
-	if (queue->event_idx || queue->quiet || queue_is_broken(queue) || !rings_begin(queue))
+	if (queue->event_idx || queue->quiet || queue_is_broken(queue) ||
+	    !rings_begin(queue))
 		return;
-	__atomic_store_n(used_flags(queue), VRING_USED_F_NO_NOTIFY, __ATOMIC_RELAXED);
+	__atomic_store_n(used_flags(queue), VRING_USED_F_NO_NOTIFY,
+			 __ATOMIC_RELAXED);
 	queue->quiet = true;
 	dma_rings_end(&queue->dma);
 }
@@ -409,7 +430,8 @@ struct queue_counters queue_read_counters(const struct queue *queue)
 
 	return (struct queue_counters){
 		.kicks = __atomic_load_n(&counters->kicks, __ATOMIC_RELAXED),
-		.interrupts = __atomic_load_n(&counters->interrupts, __ATOMIC_RELAXED),
+		.interrupts = __atomic_load_n(&counters->interrupts,
+					      __ATOMIC_RELAXED),
 		.chains = __atomic_load_n(&counters->chains, __ATOMIC_RELAXED),
 	};
 }

@@ -36,7 +36,7 @@ struct vring_used_elem;
  */
 struct queue_counters {
 	uint64_t kicks; /* wake-ups because of the driver's notification */
-	uint64_t interrupts; /* publications for which queue_publish said true */
+	uint64_t interrupts; /* times that queue_publish said true */
 	uint64_t chains; /* requests taken */
 };
 
@@ -58,7 +58,7 @@ struct queue {
 	bool unsettled; /* a table was cleared, and dma_settle not yet called */
 	uint16_t ring_size; /* size, checked: bounds every index below */
 	uint16_t next_available; /* free-running, as in the rings */
-	uint16_t published_used; /* the used index that the driver has been shown */
+	uint16_t published_used; /* used->idx as the driver was shown it */
 	uint16_t staged_count; /* completed, not published; at most ring_size */
 	struct dma_ring rings[QUEUE_PARTS];
 	struct dma dma;
@@ -76,7 +76,8 @@ struct queue {
  * A queue of at most @size_max entries (a power of two up to QUEUE_SIZE_MAX)
  * over @memory, which must outlive it. Returns 0 or -ENOMEM.
  */
-int queue_init(struct queue *queue, const struct guest_memory *memory, uint16_t size_max);
+int queue_init(struct queue *queue, const struct guest_memory *memory,
+	       uint16_t size_max);
 void queue_destroy(struct queue *queue);
 
 /* Back to the state after queue_init, counters kept. Not live, and stays so. */
@@ -117,7 +118,8 @@ void queue_stop(struct queue *queue);
  * in flight completes: so call again after each queue_complete and before
  * queue_arm, which then says true.
  */
-unsigned int queue_next(struct queue *queue, struct chain **chains, unsigned int max);
+unsigned int queue_next(struct queue *queue, struct chain **chains,
+			unsigned int max);
 
 /*
  * Request @chain is done and touches guest memory no more; the device wrote
@@ -148,7 +150,7 @@ void queue_disarm(struct queue *queue);
 
 bool queue_is_broken(const struct queue *queue);
 
-/* The driver broke the queue, or the device cannot go on with it. Any thread. */
+/* The driver broke it, or the device cannot go on with it. Any thread. */
 void queue_break(struct queue *queue);
 
 /* Adds to one of the queue's counters. Its device thread. */

@@ -152,7 +152,8 @@ static void *device_thread(void *context)
 			queue_disarm(&run->queue);
 		for (;;) {
 			count = queue_next(&run->queue, chains,
-					   1 + (unsigned int)rand_r(&seed) % BATCH);
+					   1 + (unsigned int)rand_r(&seed) %
+							   BATCH);
 			if (count == 0)
 				break;
 			/* Not in order: the driver must cope. */
@@ -191,7 +192,8 @@ static bool send(struct run *run, uint64_t number)
 	payload[0] = number;
 	payload[8] = 0;
 	if (run->mode->indirect)
-		head = driver_add_indirect(&run->driver, buffers, ARRAY_SIZE(buffers));
+		head = driver_add_indirect(&run->driver, buffers,
+					   ARRAY_SIZE(buffers));
 	else
 		head = driver_add(&run->driver, buffers, ARRAY_SIZE(buffers));
 	if (head < 0)
@@ -213,7 +215,8 @@ static bool receive(struct run *run)
 		return false;
 	if (head >= run->mode->size || !run->sent[head])
 		fail("an answer to nothing");
-	payload = guest_memory_host(&run->memory, GPA(DATA_AT + head * SLOT_BYTES), SLOT_BYTES);
+	payload = guest_memory_host(
+		&run->memory, GPA(DATA_AT + head * SLOT_BYTES), SLOT_BYTES);
 	if (written != 8 || payload[8] != ((run->sent[head] - 1) ^ ANSWER))
 		fail("a corrupt answer");
 	run->sent[head] = 0;
@@ -257,10 +260,12 @@ static void drive(struct run *run)
 
 /* --- set-up ------------------------------------------------------------------- */
 
-static void run_init(struct run *run, const struct mode *mode, uint64_t requests)
+static void run_init(struct run *run, const struct mode *mode,
+		     uint64_t requests)
 {
 	static const struct guest_memory_range ram = { 0, RAM };
-	uint64_t features = VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_INDIRECT_DESC;
+	uint64_t features = VIRTIO_FEATURE_VERSION_1 |
+			    VIRTIO_FEATURE_INDIRECT_DESC;
 	void *rings;
 
 	if (mode->event_idx)
@@ -275,7 +280,8 @@ static void run_init(struct run *run, const struct mode *mode, uint64_t requests
 		fail("memory");
 	rings = guest_memory_host(&run->memory, GPA(0), DATA_AT);
 	if (queue_init(&run->queue, &run->memory, mode->size) ||
-	    driver_init(&run->driver, rings, DATA_AT, IOVA(0), mode->size, 2, mode->event_idx))
+	    driver_init(&run->driver, rings, DATA_AT, IOVA(0), mode->size, 2,
+			mode->event_idx))
 		fail("set-up");
 	driver_attach(&run->driver, &run->queue);
 	if (queue_start(&run->queue, features))
@@ -296,7 +302,8 @@ static void run_destroy(struct run *run)
 	free(run->sent);
 }
 
-static void run_mode(unsigned int number, const struct mode *mode, uint64_t requests)
+static void run_mode(unsigned int number, const struct mode *mode,
+		     uint64_t requests)
 {
 	struct queue_counters counters;
 	pthread_t thread;
@@ -311,11 +318,12 @@ static void run_mode(unsigned int number, const struct mode *mode, uint64_t requ
 	counters = queue_read_counters(&run.queue);
 	if (counters.chains != requests)
 		fail("requests and chains differ");
-	printf("ok %u - %s, %s, %s, %s, size %u: %lu requests, %lu kicks, %lu interrupts\n", number,
-	       mode->event_idx ? "event index" : "flags", mode->spins ? "spinning" : "sleeping",
+	printf("ok %u - %s, %s, %s, %s, size %u: %lu requests, %lu kicks, %lu interrupts\n",
+	       number, mode->event_idx ? "event index" : "flags",
+	       mode->spins ? "spinning" : "sleeping",
 	       mode->indirect ? "indirect" : "direct",
-	       mode->suppresses ? "suppressing" : "not suppressing", mode->size, counters.chains,
-	       counters.kicks, counters.interrupts);
+	       mode->suppresses ? "suppressing" : "not suppressing", mode->size,
+	       counters.chains, counters.kicks, counters.interrupts);
 	fflush(stdout);
 	run_destroy(&run);
 }
@@ -324,10 +332,14 @@ int main(int argc, char **argv)
 {
 	/* event_idx, spins, indirect, suppresses, size */
 	static const struct mode modes[] = {
-		{ false, false, false, true, 64 }, { false, true, false, true, 64 },
-		{ true, false, false, true, 64 },  { true, true, false, true, 64 },
-		{ true, false, true, false, 8 },   { true, true, true, true, 256 },
-		{ false, true, true, true, 2 },	   { true, true, false, true, 2 },
+		{ false, false, false, true, 64 },
+		{ false, true, false, true, 64 },
+		{ true, false, false, true, 64 },
+		{ true, true, false, true, 64 },
+		{ true, false, true, false, 8 },
+		{ true, true, true, true, 256 },
+		{ false, true, true, true, 2 },
+		{ true, true, false, true, 2 },
 	};
 	uint64_t requests = DEFAULT_REQUESTS;
 	unsigned int i;

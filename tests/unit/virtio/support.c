@@ -30,10 +30,12 @@ void memory_setup(struct guest_memory *memory)
 
 static void start(struct rig *rig, uint16_t size, uint64_t features)
 {
-	uint16_t entries = features & VIRTIO_FEATURE_INDIRECT_DESC ? MIN(size, 16) : 0;
+	uint16_t entries =
+		features & VIRTIO_FEATURE_INDIRECT_DESC ? MIN(size, 16) : 0;
 
-	cr_assert_eq(driver_init(&rig->driver, rig_host(rig, RINGS_AT, RINGS_BYTES), RINGS_BYTES,
-				 IOVA(RINGS_AT), size, entries,
+	cr_assert_eq(driver_init(&rig->driver,
+				 rig_host(rig, RINGS_AT, RINGS_BYTES),
+				 RINGS_BYTES, IOVA(RINGS_AT), size, entries,
 				 features & VIRTIO_FEATURE_EVENT_IDX),
 		     0);
 	driver_attach(&rig->driver, &rig->queue);
@@ -79,10 +81,11 @@ void *rig_host(const struct rig *rig, uint64_t address, uint64_t len)
 	return host;
 }
 
-void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address, uint32_t len,
-		    uint16_t flags, uint16_t next)
+void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address,
+		    uint32_t len, uint16_t flags, uint16_t next)
 {
-	rig_descriptors(rig)[index] = (struct vring_desc){ address, len, flags, next };
+	rig_descriptors(rig)[index] =
+		(struct vring_desc){ address, len, flags, next };
 }
 
 void rig_offer(struct rig *rig, uint16_t head)
@@ -139,9 +142,11 @@ bool rig_serve(struct rig *rig)
 	unsigned int count;
 	unsigned int i;
 
-	while ((count = queue_next(&rig->queue, chains, ARRAY_SIZE(chains))) > 0) {
+	while ((count = queue_next(&rig->queue, chains, ARRAY_SIZE(chains))) >
+	       0) {
 		for (i = 0; i < count; i++)
-			queue_complete(&rig->queue, chains[i], (uint32_t)chains[i]->writable_bytes);
+			queue_complete(&rig->queue, chains[i],
+				       (uint32_t)chains[i]->writable_bytes);
 	}
 	return queue_publish(&rig->queue);
 }
@@ -164,15 +169,15 @@ static void record(struct virtio_device *device, char what, unsigned int index)
 	};
 }
 
-static void fake_config_read(struct virtio_device *device, uint32_t offset, void *buffer,
-			     uint32_t len)
+static void fake_config_read(struct virtio_device *device, uint32_t offset,
+			     void *buffer, uint32_t len)
 {
 	cr_assert_leq((uint64_t)offset + len, FAKE_CONFIG);
 	memcpy(buffer, fake_of(device)->config + offset, len);
 }
 
-static void fake_config_write(struct virtio_device *device, uint32_t offset, const void *buffer,
-			      uint32_t len)
+static void fake_config_write(struct virtio_device *device, uint32_t offset,
+			      const void *buffer, uint32_t len)
 {
 	cr_assert_leq((uint64_t)offset + len, FAKE_CONFIG);
 	memcpy(fake_of(device)->config + offset, buffer, len);
@@ -215,8 +220,9 @@ void fake_init(struct fake *fake)
 
 	memset(fake, 0, sizeof(*fake));
 	memory_setup(&fake->memory);
-	cr_assert_eq(virtio_device_init(&fake->device, &fake_ops, "fake", &fake->memory,
-					FAKE_QUEUES, FAKE_QUEUE_SIZE),
+	cr_assert_eq(virtio_device_init(&fake->device, &fake_ops, "fake",
+					&fake->memory, FAKE_QUEUES,
+					FAKE_QUEUE_SIZE),
 		     0);
 	fake->device.offered |= ALL_RING_FEATURES | FAKE_FEATURE;
 	fake->device.config_size = FAKE_CONFIG;
@@ -226,10 +232,11 @@ void fake_init(struct fake *fake)
 		fake->config[i] = (uint8_t)(0x80 + i);
 	for (i = 0; i < FAKE_QUEUES; i++) {
 		uint64_t at = RINGS_AT * (i + 1);
-		void *host = guest_memory_host(&fake->memory, GPA(at), RINGS_AT);
+		void *host =
+			guest_memory_host(&fake->memory, GPA(at), RINGS_AT);
 
-		cr_assert_eq(driver_init(&fake->drivers[i], host, RINGS_AT, IOVA(at),
-					 FAKE_QUEUE_SIZE, 0, true),
+		cr_assert_eq(driver_init(&fake->drivers[i], host, RINGS_AT,
+					 IOVA(at), FAKE_QUEUE_SIZE, 0, true),
 			     0);
 	}
 }
@@ -277,7 +284,8 @@ void fake_to_driver(struct fake *fake)
 {
 	fake_write(fake, VIRTIO_MMIO_STATUS, 0);
 	fake_write(fake, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE);
-	fake_write(fake, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
+	fake_write(fake, VIRTIO_MMIO_STATUS,
+		   VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
 }
 
 void fake_to_features_ok(struct fake *fake, uint64_t features)
@@ -286,9 +294,11 @@ void fake_to_features_ok(struct fake *fake, uint64_t features)
 	fake_write(fake, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
 	fake_write(fake, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features);
 	fake_write(fake, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-	fake_write(fake, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32));
+	fake_write(fake, VIRTIO_MMIO_DRIVER_FEATURES,
+		   (uint32_t)(features >> 32));
 	fake_write(fake, VIRTIO_MMIO_STATUS,
-		   fake_read(fake, VIRTIO_MMIO_STATUS) | VIRTIO_STATUS_FEATURES_OK);
+		   fake_read(fake, VIRTIO_MMIO_STATUS) |
+			   VIRTIO_STATUS_FEATURES_OK);
 }
 
 void fake_set_up_queue(struct fake *fake, unsigned int index)
@@ -319,5 +329,6 @@ void fake_to_driver_ok(struct fake *fake)
 	for (i = 0; i < FAKE_QUEUES; i++)
 		fake_set_up_queue(fake, i);
 	fake_write(fake, VIRTIO_MMIO_STATUS,
-		   fake_read(fake, VIRTIO_MMIO_STATUS) | VIRTIO_STATUS_DRIVER_OK);
+		   fake_read(fake, VIRTIO_MMIO_STATUS) |
+			   VIRTIO_STATUS_DRIVER_OK);
 }

@@ -24,8 +24,9 @@
 #define RINGS_BYTES 0xc0000
 #define DATA_AT 0x100000 /* payload: the rest of low RAM */
 
-#define ALL_RING_FEATURES \
-	(VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_INDIRECT_DESC | VIRTIO_FEATURE_EVENT_IDX)
+#define ALL_RING_FEATURES                                          \
+	(VIRTIO_FEATURE_VERSION_1 | VIRTIO_FEATURE_INDIRECT_DESC | \
+	 VIRTIO_FEATURE_EVENT_IDX)
 
 void memory_setup(struct guest_memory *memory);
 
@@ -45,8 +46,8 @@ void rig_restart(struct rig *rig);
 void *rig_host(const struct rig *rig, uint64_t address, uint64_t len);
 
 /* Raw rings, for drivers that obey nothing. */
-void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address, uint32_t len,
-		    uint16_t flags, uint16_t next);
+void rig_descriptor(struct rig *rig, uint16_t index, uint64_t address,
+		    uint32_t len, uint16_t flags, uint16_t next);
 void rig_offer(struct rig *rig, uint16_t head);
 struct vring_desc *rig_descriptors(struct rig *rig);
 struct vring_avail *rig_available(struct rig *rig);

@@ -3,7 +3,6 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -71,8 +70,9 @@ Test(device, bug04_status_steps_only_in_order)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		for (j = 0; cases[i].writes[j]; j++)
 			set_status(&fake, cases[i].writes[j]);
-		cr_assert_eq(virtio_device_status(&fake.device), cases[i].status,
-			     "case %u: %#x", i, virtio_device_status(&fake.device));
+		cr_assert_eq(virtio_device_status(&fake.device),
+			     cases[i].status, "case %u: %#x", i,
+			     virtio_device_status(&fake.device));
 		set_status(&fake, 0);
 		cr_assert_eq(virtio_device_status(&fake.device), 0);
 	}
@@ -108,11 +108,16 @@ Test(device, features_ok_is_refused_for_what_cannot_be)
 		fake.device.offered |= cases[i].extra;
 		fake_to_features_ok(&fake, cases[i].accepted);
 		cr_assert_eq(virtio_device_status(&fake.device),
-			     ACK | DRIVER | (cases[i].ok ? F_OK : 0), "case %u", i);
+			     ACK | DRIVER | (cases[i].ok ? F_OK : 0), "case %u",
+			     i);
 		set_status(&fake, ACK | DRIVER | F_OK | D_OK);
-		cr_assert_eq(!!(virtio_device_status(&fake.device) & D_OK), cases[i].ok);
-		cr_assert_eq(virtio_device_has_feature(&fake.device, cases[i].accepted), true);
-		cr_assert(!virtio_device_has_feature(&fake.device, VIRTIO_FEATURE(7) | VERSION_1));
+		cr_assert_eq(!!(virtio_device_status(&fake.device) & D_OK),
+			     cases[i].ok);
+		cr_assert_eq(virtio_device_has_feature(&fake.device,
+						       cases[i].accepted),
+			     true);
+		cr_assert(!virtio_device_has_feature(
+			&fake.device, VIRTIO_FEATURE(7) | VERSION_1));
 	}
 	fake_destroy(&fake);
 }
@@ -127,7 +132,8 @@ Test(device, driver_ok_starts_the_ready_queues_and_then_the_device)
 	fake_set_up_queue(&fake, 2);
 	cr_assert_eq(fake.call_count, 0);
 	set_status(&fake, ACK | DRIVER | F_OK | D_OK);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK);
 	cr_assert(fake.device.queues[0].live);
 	cr_assert(!fake.device.queues[1].live);
 	cr_assert(fake.device.queues[2].live);
@@ -184,7 +190,8 @@ Test(device, bug04_reset_stops_live_queues_first_and_clears_status_last)
 	cr_assert_eq(fake.device.device_feature_select, 0);
 	cr_assert_eq(fake.device.driver_feature_select, 0);
 	for (i = 0; i < FAKE_QUEUES; i++) {
-		cr_assert(!fake.device.queues[i].live && !fake.device.queues[i].ready);
+		cr_assert(!fake.device.queues[i].live &&
+			  !fake.device.queues[i].ready);
 		cr_assert_eq(fake.device.queues[i].size, 0);
 	}
 	fake_forget(&fake);
@@ -205,7 +212,8 @@ Test(device, bug04_reset_and_everything_works_again)
 		struct chain *chain;
 
 		fake_to_driver_ok(&fake);
-		cr_assert_eq(queue_next(queue, &chain, 1), 0, "nothing of the last life");
+		cr_assert_eq(queue_next(queue, &chain, 1), 0,
+			     "nothing of the last life");
 		cr_assert_geq(driver_add(&fake.drivers[1], &buffer, 1), 0);
 		driver_publish(&fake.drivers[1]);
 		cr_assert_eq(queue_next(queue, &chain, 1), 1);
@@ -216,8 +224,10 @@ Test(device, bug04_reset_and_everything_works_again)
 		set_status(&fake, 0);
 		driver_destroy(&fake.drivers[1]);
 		driver_init(&fake.drivers[1],
-			    guest_memory_host(&fake.memory, GPA(RINGS_AT * 2), RINGS_AT), RINGS_AT,
-			    IOVA(RINGS_AT * 2), FAKE_QUEUE_SIZE, 0, true);
+			    guest_memory_host(&fake.memory, GPA(RINGS_AT * 2),
+					      RINGS_AT),
+			    RINGS_AT, IOVA(RINGS_AT * 2), FAKE_QUEUE_SIZE, 0,
+			    true);
 	}
 	fake_destroy(&fake);
 }
@@ -230,7 +240,8 @@ Test(device, bug04_reset_cut_short_leaves_everything_and_can_be_repeated)
 	fake_to_driver_ok(&fake);
 	fake.stop_result = -EINTR;
 	set_status(&fake, 0);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK);
 	cr_assert(fake.device.queues[0].live && fake.device.queues[0].ready);
 	cr_assert_eq(fake_count(&fake, 'q'), 1);
 
@@ -258,16 +269,20 @@ Test(device, bug05_ready_queue_that_is_not_in_ram_needs_reset)
 	fake_set_up_queue(&fake, 1);
 	cr_assert_eq(fake_read(&fake, VIRTIO_MMIO_QUEUE_READY), 1);
 	set_status(&fake, ACK | DRIVER | F_OK | D_OK);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK | NEEDS_RESET);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK | NEEDS_RESET);
 	cr_assert_eq(fake_count(&fake, 's'), 0, "it was not started");
 	cr_assert_eq(fake_count(&fake, 'i'), 1);
 	cr_assert_eq(fake.device.interrupt_status, VIRTIO_INTERRUPT_CONFIG);
 	cr_assert(!fake.device.queues[0].live);
 	set_status(&fake, 0);
-	cr_assert_eq(fake_count(&fake, 'q'), 0, "no thread serves it: none is asked to stop");
-	fake.drivers[1].part_address[QUEUE_USED] = fake.drivers[0].part_address[QUEUE_USED];
+	cr_assert_eq(fake_count(&fake, 'q'), 0,
+		     "no thread serves it: none is asked to stop");
+	fake.drivers[1].part_address[QUEUE_USED] =
+		fake.drivers[0].part_address[QUEUE_USED];
 	fake_to_driver_ok(&fake);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK);
 	fake_destroy(&fake);
 }
 
@@ -278,11 +293,13 @@ Test(device, bug04_start_that_fails_needs_reset_and_can_be_repeated)
 	fake_init(&fake);
 	fake.start_result = -EIO;
 	fake_to_driver_ok(&fake);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK | NEEDS_RESET);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK | NEEDS_RESET);
 	cr_assert(!fake.device.queues[0].live);
 	fake.start_result = 0;
 	fake_to_driver_ok(&fake);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK);
 	cr_assert(fake.device.queues[0].live);
 	fake_destroy(&fake);
 }
@@ -294,7 +311,8 @@ Test(device, needs_reset_interrupts_a_live_driver_once)
 	fake_init(&fake);
 	fake_to_driver_ok(&fake);
 	fake_forget(&fake);
-	cr_assert(virtio_device_check_queue(&fake.device, &fake.device.queues[0]));
+	cr_assert(virtio_device_check_queue(&fake.device,
+					    &fake.device.queues[0]));
 	virtio_device_needs_reset(&fake.device);
 	virtio_device_needs_reset(&fake.device);
 	cr_assert_eq(fake_count(&fake, 'i'), 1);
@@ -334,7 +352,8 @@ Test(device, signals_set_their_bit_and_interrupt_each_time)
 	virtio_device_signal_used(&fake.device);
 	cr_assert_eq(fake.device.interrupt_status, VIRTIO_INTERRUPT_USED);
 	virtio_device_signal_used(&fake.device);
-	cr_assert_eq(fake_count(&fake, 'i'), 2, "the edge is sent though the bit was set");
+	cr_assert_eq(fake_count(&fake, 'i'), 2,
+		     "the edge is sent though the bit was set");
 	virtio_device_signal_config(&fake.device);
 	cr_assert_eq(fake.device.interrupt_status,
 		     VIRTIO_INTERRUPT_USED | VIRTIO_INTERRUPT_CONFIG);
@@ -357,7 +376,8 @@ Test(device, config_change_without_a_driver_only_counts)
 	virtio_device_signal_config(&fake.device);
 	cr_assert_eq(fake_count(&fake, 'i'), 1);
 	set_status(&fake, 0);
-	cr_assert_eq(fake.device.config_generation, 2, "a reset does not turn it back");
+	cr_assert_eq(fake.device.config_generation, 2,
+		     "a reset does not turn it back");
 	fake_destroy(&fake);
 }
 
@@ -369,7 +389,8 @@ Test(device, operations_may_be_missing)
 	fake_init(&fake);
 	fake.device.ops = &bare;
 	fake_to_driver_ok(&fake);
-	cr_assert_eq(virtio_device_status(&fake.device), ACK | DRIVER | F_OK | D_OK);
+	cr_assert_eq(virtio_device_status(&fake.device),
+		     ACK | DRIVER | F_OK | D_OK);
 	fake_write(&fake, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	set_status(&fake, 0);
 	cr_assert(!fake.device.queues[0].live);
@@ -382,7 +403,8 @@ Test(device, offers_version_1_from_the_start)
 	struct guest_memory memory;
 
 	memory_setup(&memory);
-	cr_assert_eq(virtio_device_init(&device, &fake_ops, "x", &memory, 0, 4), 0);
+	cr_assert_eq(virtio_device_init(&device, &fake_ops, "x", &memory, 0, 4),
+		     0);
 	cr_assert_eq(device.offered, VERSION_1);
 	cr_assert_str_eq(device.name, "x");
 	virtio_device_destroy(&device);
@@ -421,48 +443,11 @@ Test(device, init_without_memory_fails_wherever_it_runs_out)
 
 		limit.rlim_cur = address_space() + more;
 		cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
-		err = virtio_device_init(&device, &fake_ops, "x", memory, 8, 1024);
+		err = virtio_device_init(&device, &fake_ops, "x", memory, 8,
+					 1024);
 		setrlimit(RLIMIT_AS, &unlimited);
 		cr_assert(err == 0 || err == -ENOMEM);
 	}
 	cr_assert_gt(failed, 20);
 	virtio_device_destroy(&device);
-}
-
-static void *signal_much(void *context)
-{
-	struct virtio_device *device = context;
-	unsigned int i;
-
-	for (i = 0; i < 100000; i++)
-		virtio_device_signal_used(device);
-	virtio_device_needs_reset(device);
-	return NULL;
-}
-
-static void count_interrupt(void *context)
-{
-	__atomic_fetch_add((unsigned int *)context, 1, __ATOMIC_RELAXED);
-}
-
-/* Bits set by a device thread survive the acknowledging of others. */
-Test(device, signals_race_with_acknowledgements_and_lose_nothing)
-{
-	unsigned int interrupts = 0;
-	struct fake fake;
-	pthread_t thread;
-
-	fake_init(&fake);
-	fake_to_driver_ok(&fake);
-	fake.device.interrupt = count_interrupt;
-	fake.device.interrupt_context = &interrupts;
-	pthread_create(&thread, NULL, signal_much, &fake.device);
-	while (!(virtio_device_status(&fake.device) & NEEDS_RESET)) {
-		fake_write(&fake, VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_INTERRUPT_USED);
-		fake_write(&fake, VIRTIO_MMIO_STATUS, ACK | DRIVER | F_OK | D_OK);
-	}
-	pthread_join(thread, NULL);
-	cr_assert_eq(interrupts, 100001);
-	cr_assert(fake_read(&fake, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_INTERRUPT_CONFIG);
-	fake_destroy(&fake);
 }

@@ -29,9 +29,11 @@ Test(driver, init_refuses_what_does_not_fit)
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t bytes = driver_ring_bytes(cases[i].size) +
-			       16U * cases[i].size * cases[i].tables - cases[i].short_by;
+			       16U * cases[i].size * cases[i].tables -
+			       cases[i].short_by;
 		struct driver driver;
-		int err = driver_init(&driver, host, bytes, IOVA(cases[i].address), cases[i].size,
+		int err = driver_init(&driver, host, bytes,
+				      IOVA(cases[i].address), cases[i].size,
 				      cases[i].tables, true);
 
 		cr_assert_eq(err, cases[i].result, "case %u", i);
@@ -50,14 +52,18 @@ Test(driver, ring_parts_are_aligned_and_apart)
 		struct driver driver;
 		uint64_t *part;
 
-		cr_assert_eq(driver_init(&driver, host, MIB, IOVA(0x1000), size, 0, true), 0);
+		cr_assert_eq(driver_init(&driver, host, MIB, IOVA(0x1000), size,
+					 0, true),
+			     0);
 		part = &driver.part_address[0].v;
 		cr_assert(is_aligned(part[0], 16) && is_aligned(part[1], 2) &&
 			  is_aligned(part[2], 4));
 		cr_assert_geq(part[1], part[0] + 16 * size);
 		cr_assert_geq(part[2], part[1] + 6 + 2 * size);
-		cr_assert_leq(part[2] + 6 + 8 * size, 0x1000 + driver_ring_bytes(size));
-		cr_assert_eq(driver_ring(&driver, QUEUE_USED), host + (part[2] - 0x1000));
+		cr_assert_leq(part[2] + 6 + 8 * size,
+			      0x1000 + driver_ring_bytes(size));
+		cr_assert_eq(driver_ring(&driver, QUEUE_USED),
+			     host + (part[2] - 0x1000));
 		driver_destroy(&driver);
 	}
 	free(host);
@@ -100,11 +106,13 @@ Test(driver, indirect_requests_take_one_descriptor_each)
 	unsigned int i;
 
 	for (i = 0; i < 17; i++)
-		buffers[i] = (struct driver_buffer){ IOVA(DATA_AT + 0x1000 * i), 1, true };
+		buffers[i] = (struct driver_buffer){ IOVA(DATA_AT + 0x1000 * i),
+						     1, true };
 	rig_init(&rig, 16, ALL_RING_FEATURES);
 	cr_assert_eq(driver_add_indirect(&rig.driver, buffers, 17), -ENOSPC);
 	for (i = 0; i < 16; i++)
-		cr_assert_geq(driver_add_indirect(&rig.driver, buffers, 1 + i), 0);
+		cr_assert_geq(driver_add_indirect(&rig.driver, buffers, 1 + i),
+			      0);
 	cr_assert_eq(driver_add_indirect(&rig.driver, buffers, 1), -ENOSPC);
 	driver_publish(&rig.driver);
 	rig_serve(&rig);
@@ -200,5 +208,24 @@ Test(driver, used_element_of_nobody_frees_nothing)
 		cr_assert(driver_take_used(&rig.driver, &head, &written));
 		cr_assert_eq(rig.driver.free_count, 8);
 	}
+	rig_destroy(&rig);
+}
+
+Test(driver, request_answered_twice_is_freed_once)
+{
+	struct rig rig;
+	uint32_t written;
+	uint16_t head;
+
+	rig_init(&rig, 8, ALL_RING_FEATURES);
+	rig_request(&rig, 8);
+	driver_publish(&rig.driver);
+	rig_serve(&rig);
+	cr_assert(driver_take_used(&rig.driver, &head, &written));
+	cr_assert_eq(rig.driver.free_count, 8);
+	rig_used(&rig)->ring[1].id = head;
+	rig_used(&rig)->idx++;
+	cr_assert(driver_take_used(&rig.driver, &head, &written));
+	cr_assert_eq(rig.driver.free_count, 8);
 	rig_destroy(&rig);
 }

@@ -16,11 +16,21 @@ Test(queue, bug01_sizes_are_judged_in_32_bits)
 		uint32_t size;
 		int result;
 	} cases[] = {
-		{ 0, -EINVAL },	      { 1, 0 },		     { 2, 0 },
-		{ 3, -EINVAL },	      { 255, -EINVAL },	     { 256, 0 },
-		{ 257, -EINVAL },     { 512, -EINVAL },	     { 32768, -EINVAL },
-		{ 32769, -EINVAL },   { 0x10000, -EINVAL },  { 0x10001, -EINVAL },
-		{ 0x10100, -EINVAL }, { 0x80000000, -EINVAL }, { 0xffffffff, -EINVAL },
+		{ 0, -EINVAL },
+		{ 1, 0 },
+		{ 2, 0 },
+		{ 3, -EINVAL },
+		{ 255, -EINVAL },
+		{ 256, 0 },
+		{ 257, -EINVAL },
+		{ 512, -EINVAL },
+		{ 32768, -EINVAL },
+		{ 32769, -EINVAL },
+		{ 0x10000, -EINVAL },
+		{ 0x10001, -EINVAL },
+		{ 0x10100, -EINVAL },
+		{ 0x80000000, -EINVAL },
+		{ 0xffffffff, -EINVAL },
 	};
 	struct rig rig;
 	unsigned int i;
@@ -29,8 +39,10 @@ Test(queue, bug01_sizes_are_judged_in_32_bits)
 	queue_stop(&rig.queue);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		rig.queue.size = cases[i].size;
-		cr_assert_eq(queue_check(&rig.queue), cases[i].result, "%u", cases[i].size);
-		cr_assert_eq(queue_start(&rig.queue, 0), cases[i].result, "%u", cases[i].size);
+		cr_assert_eq(queue_check(&rig.queue), cases[i].result, "%u",
+			     cases[i].size);
+		cr_assert_eq(queue_start(&rig.queue, 0), cases[i].result, "%u",
+			     cases[i].size);
 		cr_assert_eq(rig.queue.live, cases[i].result == 0);
 		queue_stop(&rig.queue);
 	}
@@ -77,7 +89,8 @@ Test(queue, bug05_rings_must_be_aligned_and_in_ram)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		driver_attach(&rig.driver, &rig.queue);
 		rig.queue.part_address[cases[i].part] = IOVA(cases[i].address);
-		cr_assert_eq(queue_start(&rig.queue, 0), cases[i].result, "case %u", i);
+		cr_assert_eq(queue_start(&rig.queue, 0), cases[i].result,
+			     "case %u", i);
 		queue_stop(&rig.queue);
 	}
 	rig_destroy(&rig);
@@ -100,7 +113,8 @@ Test(queue, stop_forgets_what_was_in_flight_and_a_restart_begins_at_zero)
 
 	rig_restart(&rig);
 	cr_assert(!queue_is_broken(&rig.queue));
-	cr_assert_eq(queue_read_counters(&rig.queue).chains, 2, "counters are kept");
+	cr_assert_eq(queue_read_counters(&rig.queue).chains, 2,
+		     "counters are kept");
 	cr_assert(!queue_publish(&rig.queue), "nothing old is published");
 	rig_request(&rig, 8);
 	driver_publish(&rig.driver);
@@ -137,7 +151,8 @@ Test(queue, batch_is_published_once)
 	for (i = 0; i < 5; i++)
 		rig_request(&rig, 100 + i);
 	driver_publish(&rig.driver);
-	cr_assert_eq(queue_next(&rig.queue, chains, 3), 3, "no more than asked for");
+	cr_assert_eq(queue_next(&rig.queue, chains, 3), 3,
+		     "no more than asked for");
 	cr_assert_eq(queue_next(&rig.queue, chains + 3, 5), 2);
 	for (i = 0; i < 5; i++) {
 		queue_complete(&rig.queue, chains[4 - i], 100 + 4 - i);
@@ -149,7 +164,8 @@ Test(queue, batch_is_published_once)
 		cr_assert_eq(rig_used(&rig)->ring[i].id, 4 - i);
 		cr_assert_eq(rig_used(&rig)->ring[i].len, 100 + 4 - i);
 	}
-	cr_assert(!queue_publish(&rig.queue), "nothing to publish, nothing to say");
+	cr_assert(!queue_publish(&rig.queue),
+		  "nothing to publish, nothing to say");
 	cr_assert_eq(queue_read_counters(&rig.queue).chains, 5);
 	cr_assert_eq(queue_read_counters(&rig.queue).interrupts, 1);
 	rig_destroy(&rig);
@@ -193,7 +209,8 @@ Test(queue, used_elements_may_cross_pages)
 	queue_stop(&rig.queue);
 	rig.queue.part_address[QUEUE_USED] = IOVA(DATA_AT + 0xff8);
 	cr_assert_eq(queue_start(&rig.queue, VIRTIO_FEATURE_EVENT_IDX), 0);
-	rig.queue.rings[QUEUE_USED].pages[1] = rig_host(&rig, HIGH_FIRST, 0x1000);
+	rig.queue.rings[QUEUE_USED].pages[1] =
+		rig_host(&rig, HIGH_FIRST, 0x1000);
 	for (i = 0; i < 4; i++)
 		rig_request(&rig, 0x01010101);
 	driver_publish(&rig.driver);
@@ -286,7 +303,8 @@ Test(queue, interrupts_when_used_event_is_passed_over_the_wrap)
 		/* EVENT_IDX: the flag is not looked at. */
 		rig_available(&rig)->flags = VRING_AVAIL_F_NO_INTERRUPT;
 		while (count-- > 0) {
-			rig_descriptor(&rig, count, DATA_AT, 8, VRING_DESC_F_WRITE, 0);
+			rig_descriptor(&rig, count, DATA_AT, 8,
+				       VRING_DESC_F_WRITE, 0);
 			rig_offer(&rig, count);
 		}
 		cr_assert_eq(rig_serve(&rig), cases[i].interrupt, "case %u", i);
@@ -328,7 +346,8 @@ Test(queue, arm_and_disarm_set_no_notify_without_event_idx)
 	rig_serve(&rig);
 	cr_assert(queue_arm(&rig.queue));
 	cr_assert_eq(rig_used(&rig)->flags, 0);
-	cr_assert_eq(*rig_avail_event(&rig), 0, "no event index was negotiated");
+	cr_assert_eq(*rig_avail_event(&rig), 0,
+		     "no event index was negotiated");
 	rig_request(&rig, 8);
 	cr_assert(driver_publish(&rig.driver));
 	cr_assert(!queue_arm(&rig.queue));
@@ -358,11 +377,13 @@ Test(queue, chain_that_finds_no_room_stays_until_one_completes)
 
 	rig_init(&rig, 8, ALL_RING_FEATURES);
 	for (i = 0; i < 8; i++) {
-		rig_descriptor(&rig, i, DATA_AT, 8, i < 7 ? VRING_DESC_F_NEXT : 0,
+		rig_descriptor(&rig, i, DATA_AT, 8,
+			       i < 7 ? VRING_DESC_F_NEXT : 0,
 			       (uint16_t)(i + 1));
 		rig_offer(&rig, i);
 	}
-	cr_assert_eq(queue_next(&rig.queue, chains, 8), 5, "8 + 7 + 6 + 5 + 4, not 3");
+	cr_assert_eq(queue_next(&rig.queue, chains, 8), 5,
+		     "8 + 7 + 6 + 5 + 4, not 3");
 	cr_assert_eq(queue_next(&rig.queue, chains + 5, 3), 0);
 	cr_assert(queue_arm(&rig.queue), "waiting, not spinning");
 	cr_assert(!queue_is_broken(&rig.queue));
@@ -377,7 +398,7 @@ Test(queue, chain_that_finds_no_room_stays_until_one_completes)
 	}
 	queue_publish(&rig.queue);
 	cr_assert_eq(rig_used(&rig)->idx, 8);
-	cr_assert_eq(rig.queue.dma.in_flight, 0);
+	cr_assert_eq(rig.queue.dma.requests.count, 0);
 	rig_destroy(&rig);
 }
 
@@ -390,7 +411,8 @@ Test(queue, table_that_finds_no_room_stays_until_one_completes)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
-		buffers[i] = (struct driver_buffer){ IOVA(DATA_AT + 0x1000 * i), 8, true };
+		buffers[i] = (struct driver_buffer){ IOVA(DATA_AT + 0x1000 * i),
+						     8, true };
 	rig_init(&rig, 8, ALL_RING_FEATURES);
 	for (i = 0; i < 8; i++)
 		driver_add_indirect(&rig.driver, buffers, 8);
@@ -411,79 +433,5 @@ Test(queue, table_that_finds_no_room_stays_until_one_completes)
 	}
 	queue_publish(&rig.queue);
 	cr_assert_eq(rig_used(&rig)->idx, 8 - count);
-	rig_destroy(&rig);
-}
-
-/* --- broken ------------------------------------------------------------------- */
-
-Test(queue, bug06_avail_index_more_than_a_queue_ahead_breaks_it)
-{
-	static const struct {
-		uint16_t taken; /* requests that the device keeps */
-		uint16_t index;
-		bool broken;
-	} cases[] = {
-		{ 0, 8, false },   { 0, 9, true },	{ 0, 0x7fff, true }, { 0, 0x8000, true },
-		{ 0, 65535, true }, { 3, 3, false },	{ 3, 8, false },     { 3, 9, true },
-		{ 3, 11, true },   { 3, 2, true },	{ 3, 0, true },
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct chain *chains[8];
-		struct rig rig;
-		uint16_t head;
-
-		rig_init(&rig, 8, ALL_RING_FEATURES);
-		for (head = 0; head < 8; head++) {
-			rig_descriptor(&rig, head, DATA_AT, 8, 0, 0);
-			rig_offer(&rig, head);
-		}
-		cr_assert_eq(queue_next(&rig.queue, chains, cases[i].taken), cases[i].taken);
-		rig_available(&rig)->idx = cases[i].index;
-		cr_assert_eq(queue_next(&rig.queue, chains, 8),
-			     cases[i].broken ? 0 : cases[i].index - cases[i].taken, "case %u", i);
-		cr_assert_eq(queue_is_broken(&rig.queue), cases[i].broken, "case %u", i);
-		rig_destroy(&rig);
-	}
-}
-
-Test(queue, completed_but_unpublished_requests_count_as_outstanding)
-{
-	struct rig rig;
-	unsigned int i;
-
-	rig_init(&rig, 4, ALL_RING_FEATURES);
-	rig_descriptor(&rig, 0, DATA_AT, 8, 0, 0);
-	for (i = 0; i < 4; i++) {
-		rig_offer(&rig, 0);
-		queue_complete(&rig.queue, rig_take(&rig), 0);
-	}
-	rig_offer(&rig, 0);
-	cr_assert_eq(queue_next(&rig.queue, &(struct chain *){ NULL }, 1), 0);
-	cr_assert(queue_is_broken(&rig.queue));
-	rig_destroy(&rig);
-}
-
-Test(queue, broken_queue_gives_nothing_but_publishes_what_was_done)
-{
-	struct chain *chains[4];
-	struct rig rig;
-	unsigned int i;
-
-	rig_init(&rig, 4, ALL_RING_FEATURES);
-	for (i = 0; i < 3; i++)
-		rig_request(&rig, 8);
-	rig_descriptors(&rig)[1].flags = VRING_DESC_F_NEXT;
-	rig_descriptors(&rig)[1].next = 4;
-	driver_publish(&rig.driver);
-	cr_assert_eq(queue_next(&rig.queue, chains, 4), 1, "those before it");
-	cr_assert(queue_is_broken(&rig.queue));
-	cr_assert_eq(queue_next(&rig.queue, chains + 1, 3), 0);
-	cr_assert(queue_arm(&rig.queue));
-	queue_disarm(&rig.queue);
-	queue_complete(&rig.queue, chains[0], 8);
-	cr_assert(queue_publish(&rig.queue));
-	cr_assert_eq(rig_used(&rig)->idx, 1);
 	rig_destroy(&rig);
 }
