@@ -24,7 +24,8 @@ int main(int argc, char **argv)
 	errno = 0;
 	mark = strtoul(argv[1], &end, 0);
 	if (errno || end == argv[1] || *end || mark > 0xff) {
-		fprintf(stderr, "guest-mark: %s: not a number up to 255\n", argv[1]);
+		fprintf(stderr, "guest-mark: %s: not a number up to 255\n",
+			argv[1]);
 		return 2;
 	}
 	if (iopl(3) != 0) {
