@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -36,23 +37,23 @@ static bool device_discards(dev_t device)
 {
 	/* A partition has no queue of its own. */
 	static const char *const places[] = { "", "../" };
-	unsigned long long bytes = 0;
-	char path[96];
+	char path[96], text[32];
+	bool discards = false;
 	unsigned int i;
 	FILE *file;
 
-	for (i = 0; i < ARRAY_SIZE(places) && bytes == 0; i++) {
+	for (i = 0; i < ARRAY_SIZE(places) && !discards; i++) {
 		snprintf(path, sizeof(path),
 			 "/sys/dev/block/%u:%u/%squeue/discard_max_bytes",
 			 major(device), minor(device), places[i]);
 		file = fopen(path, "re");
 		if (!file)
 			continue;
-		if (fscanf(file, "%llu", &bytes) != 1)
-			bytes = 0;
+		if (fgets(text, sizeof(text), file))
+			discards = strtoull(text, NULL, 10) > 0;
 		fclose(file);
 	}
-	return bytes > 0;
+	return discards;
 }
 
 /*
@@ -329,7 +330,7 @@ static int zeroes_write(struct disk *disk, uint64_t offset, uint64_t len)
 	while (len > 0) {
 		bytes = 0;
 		for (count = 0; count < ZERO_IOVECS && bytes < len; count++) {
-			iov[count].iov_base = (void *)(uintptr_t)zero_page;
+			iov[count].iov_base = (void *)zero_page;
 			iov[count].iov_len =
 				MIN(sizeof(zero_page), len - bytes);
 			bytes += iov[count].iov_len;

@@ -184,6 +184,12 @@ bool rig_eventually(bool (*condition)(void *context), void *context)
 	return false;
 }
 
+bool rig_needs_reset(void *context)
+{
+	return rig_read(context, VIRTIO_MMIO_STATUS) &
+	       VIRTIO_STATUS_NEEDS_RESET;
+}
+
 bool rig_wait(struct rig *rig, unsigned int queue, uint16_t *head,
 	      uint32_t *written)
 {

@@ -88,6 +88,9 @@ bool rig_is_alive(struct rig *rig);
 /* What is in the file. */
 void rig_file_read(struct rig *rig, void *buffer, size_t len, uint64_t offset);
 
+/* A condition: the device, a struct rig, needs a reset. */
+bool rig_needs_reset(void *context);
+
 /* Polls @condition until it is true; false after RIG_TIMEOUT_MS. */
 bool rig_eventually(bool (*condition)(void *context), void *context);
 

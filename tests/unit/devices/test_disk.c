@@ -27,6 +27,11 @@
 
 #define BYTES (64 * KIB)
 
+static void write_at(int fd, const void *bytes, size_t len, off_t offset)
+{
+	cr_assert_eq(pwrite(fd, bytes, len, offset), (ssize_t)len);
+}
+
 /* Whether all of @len bytes at @offset of @fd are @byte. */
 static bool holds(int fd, uint64_t offset, size_t len, uint8_t byte)
 {
@@ -82,8 +87,8 @@ Test(disk, images_that_are_not_raw_are_refused_with_the_command_that_converts)
 
 	for (i = 0; i < 2 * ARRAY_SIZE(cases); i++) {
 		fd = make_file(sizes[i % 2]);
-		pwrite(fd, cases[i / 2].magic, cases[i / 2].len,
-		       cases[i / 2].offset);
+		write_at(fd, cases[i / 2].magic, cases[i / 2].len,
+			 cases[i / 2].offset);
 		snprintf(text, sizeof(text),
 			 "disk.img: is a %s image; convert it: "
 			 "qemu-img convert -O raw disk.img disk.raw",
@@ -106,14 +111,14 @@ Test(disk, vhd_of_fixed_size_is_known_by_a_footer_with_its_checksum)
 	for (i = 0; i < 4; i++)
 		footer[64 + i] = (uint8_t)(sum >> (24 - 8 * i));
 	fd = make_file(BYTES);
-	pwrite(fd, footer, 512, BYTES - 512);
+	write_at(fd, footer, 512, BYTES - 512);
 	must_refuse(fd, true,
 		    "disk.img: is a vhd image; convert it: "
 		    "qemu-img convert -O raw disk.img disk.raw");
 	/* Eight letters in the last sector are data. */
 	footer[100] = 1;
 	fd = make_file(BYTES);
-	pwrite(fd, footer, 512, BYTES - 512);
+	write_at(fd, footer, 512, BYTES - 512);
 	must_open(&disk, fd, false);
 	disk_close(&disk);
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,9 +27,12 @@ static pid_t fork_holder(int file, bool read_only)
 	cr_assert_eq(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
-		int fd = reopen(file, read_only ? O_RDONLY : O_RDWR);
 		struct disk disk;
+		int fd;
 
+		/* Not to outlive a test that fails. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fd = reopen(file, read_only ? O_RDONLY : O_RDWR);
 		if (disk_open(&disk, fd, "child", read_only, NULL) < 0)
 			_exit(1);
 		if (write(ready[1], "", 1) == 1)
@@ -106,6 +110,7 @@ Test(disk_lock, posix_lock_of_another_process_names_it_too)
 	cr_assert_eq(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (fcntl(file, F_SETLK, &lock) == 0 &&
 		    write(ready[1], "", 1) == 1)
 			pause();

@@ -72,6 +72,18 @@ static bool wait_inside(struct rig *rig)
 	return false;
 }
 
+static bool wait_pausing(struct rig *rig)
+{
+	unsigned int turn;
+
+	for (turn = 0; turn < TURNS_MAX; turn++) {
+		if (queue_worker_should_pause(&rig->worker))
+			return true;
+		sleep_us(100);
+	}
+	return false;
+}
+
 static void hold(struct rig *rig, bool on)
 {
 	__atomic_store_n(&rig->hold, on, __ATOMIC_SEQ_CST);
@@ -202,8 +214,7 @@ Test(queue_worker, park_waits_for_the_work_in_progress)
 	cr_assert(wait_inside(&rig));
 	cr_assert_not(queue_worker_should_pause(&rig.worker));
 	pthread_create(&thread, NULL, park, &rig);
-	while (!queue_worker_should_pause(&rig.worker))
-		sleep_us(100);
+	cr_assert(wait_pausing(&rig));
 	sleep_us(20000);
 	cr_assert_not(__atomic_load_n(&rig.parked, __ATOMIC_SEQ_CST));
 	hold(&rig, false);

@@ -93,8 +93,10 @@ static size_t receive(const char *text)
 	return serial_receive(&serial, (const uint8_t *)text, strlen(text));
 }
 
-Test(serial, registers_after_reset)
+Test(serial, registers_after_reset_and_writes_to_read_only_ones)
 {
+	out(LSR, 0);
+	out(MSR, 0);
 	cr_assert_eq(in(RBR), 0);
 	cr_assert_eq(in(IER), 0);
 	cr_assert_eq(in(IIR), 0x01);
@@ -127,14 +129,6 @@ Test(serial, bits_that_the_chip_does_not_have_read_zero)
 	cr_assert_eq(in(IER), 0x0f);
 	out(MCR, 0xef);
 	cr_assert_eq(in(MCR), 0x0f);
-}
-
-Test(serial, read_only_registers_ignore_writes)
-{
-	out(LSR, 0);
-	out(MSR, 0);
-	cr_assert_eq(in(LSR), 0x60);
-	cr_assert_eq(in(MSR), 0xb0);
 }
 
 Test(serial, fifos_are_reported_when_enabled_as_a_16550a)
@@ -324,6 +318,10 @@ Test(serial, input_interrupts_and_is_read_in_order)
 	cr_assert_eq(in(LSR), 0x61);
 	cr_assert_eq(in(RBR), 'a');
 	cr_assert_eq(in(IIR), 0xcc);
+	out(IER, 0);
+	cr_assert_eq(in(IIR), 0xc1);
+	out(IER, 0x05);
+	cr_assert_eq(pulses(), 1, "data is there when it is enabled");
 	cr_assert_eq(in(RBR), 'b');
 	while (in(LSR) & 1)
 		in(RBR);
@@ -363,17 +361,6 @@ Test(serial, cause_that_remains_after_another_ended_pulses_again)
 	cr_assert_eq(in(IIR), 0xc2);
 	cr_assert_eq(in(IIR), 0xc1);
 	cr_assert_eq(pulses(), 0);
-}
-
-Test(serial, data_found_when_the_interrupt_is_enabled_pulses)
-{
-	out(IER, 0x01);
-	receive("a");
-	pulses();
-	out(IER, 0);
-	cr_assert_eq(in(IIR), 0x01);
-	out(IER, 0x01);
-	cr_assert_eq(pulses(), 1);
 }
 
 Test(serial, full_fifo_refuses_input_until_it_has_room)
@@ -504,14 +491,8 @@ Test(serial, bug03_wide_accesses_are_successive_registers)
 	cr_assert_not(bus_write(&bus, 0x3fe, &word, 4));
 	cr_assert_not(bus_read(&bus, 0x3f8, data, 3));
 	cr_assert_eq(in(SCR), 0x77);
-}
-
-Test(serial, bug03_offsets_beyond_the_registers_do_nothing)
-{
-	uint8_t value = 0;
-
-	serial_bus_handler.read(&serial, 8, &value, 1);
-	cr_assert_eq(value, 0xff);
-	serial_bus_handler.write(&serial, UINT64_MAX, &value, 1);
-	cr_assert_eq(host.count, 0);
+	serial_bus_handler.read(&serial, 8, data, 1);
+	cr_assert_eq(data[0], 0xff);
+	serial_bus_handler.write(&serial, UINT64_MAX, data, 1);
+	cr_assert_eq(host.count, 1);
 }

@@ -75,6 +75,13 @@ static void writer_start(struct writer *writer)
 	pthread_create(&writer->thread, NULL, write_register, writer);
 }
 
+static bool is_pausing(void *context)
+{
+	struct rig *rig = context;
+
+	return queue_worker_should_pause(&rig->blk.queues[0].worker);
+}
+
 /* Holds three reads at the host, one in work, and writes @writer's register. */
 static void stop_while_held(struct rig *rig, struct writer *writer)
 {
@@ -88,6 +95,7 @@ static void stop_while_held(struct rig *rig, struct writer *writer)
 	show(rig, 0);
 	cr_assert(host_io_wait_held(1));
 	writer_start(writer);
+	cr_assert(rig_eventually(is_pausing, rig));
 	usleep(50000);
 	cr_assert_not(is_set(&writer->done), "it has to wait for the I/O");
 	host_io_hold(&host_io.hold_reads, false);
@@ -161,8 +169,7 @@ Test(virtio_blk, reset_cuts_a_huge_request_short)
 	rig_submit(&rig, 0, buffers, 34);
 	cr_assert(host_io_wait_held(1));
 	writer_start(&writer);
-	while (!queue_worker_should_pause(&rig.blk.queues[0].worker))
-		usleep(100);
+	cr_assert(rig_eventually(is_pausing, &rig));
 	host_io_hold(&host_io.hold_reads, false);
 	pthread_join(writer.thread, NULL);
 	cr_expect_eq(host_io.reads, 1);
@@ -326,19 +333,13 @@ Test(virtio_blk, bug06_broken_ring_needs_a_reset_and_works_after_it)
 {
 	struct rig rig = { 0 };
 	uint16_t *available;
-	unsigned int turn;
 
 	rig_start(&rig);
 	cr_assert(rig_is_alive(&rig));
 	available = driver_ring(&rig.drivers[0], QUEUE_AVAILABLE);
 	__atomic_store_n(&available[1], 1000, __ATOMIC_RELEASE);
 	rig_write(&rig, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-	for (turn = 0; turn < 100000; turn++) {
-		if (rig_read(&rig, VIRTIO_MMIO_STATUS) == (15 | 64))
-			break;
-		usleep(100);
-	}
-	cr_expect_eq(rig_read(&rig, VIRTIO_MMIO_STATUS), 15 | 64);
+	cr_expect(rig_eventually(rig_needs_reset, &rig));
 	rig_write(&rig, VIRTIO_MMIO_STATUS, 0);
 	rig_negotiate(&rig);
 	cr_expect(rig_is_alive(&rig));

@@ -290,18 +290,13 @@ Test(virtio_blk, bug08_request_without_a_status_byte_needs_a_reset)
 	rig_create(&rig);
 	blk_file_fill(&rig, 4);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		unsigned int turn, interrupts;
+		unsigned int interrupts;
 
 		rig_negotiate(&rig);
 		interrupts = __atomic_load_n(&rig.interrupts, __ATOMIC_RELAXED);
 		rig_header(&rig, 0, VIRTIO_BLK_T_OUT, 0);
 		rig_submit(&rig, 0, cases[i].buffers, cases[i].count);
-		for (turn = 0; turn < 100000; turn++) {
-			if (rig_read(&rig, VIRTIO_MMIO_STATUS) &
-			    VIRTIO_STATUS_NEEDS_RESET)
-				break;
-			usleep(100);
-		}
+		cr_assert(rig_eventually(rig_needs_reset, &rig));
 		cr_assert_eq(rig_read(&rig, VIRTIO_MMIO_STATUS), 15 | 64);
 		cr_expect_eq(rig_read(&rig, VIRTIO_MMIO_INTERRUPT_STATUS) & 2,
 			     2);
