@@ -1,104 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation. The spans in flight lie in one arena, each request's in a
- * run, because whoever takes a mapping away has to look through them and because
- * they must not move while they are in flight. A bitmap says which entries are
- * taken. The arena has room for four full-sized requests: a queue is full of
- * short requests or has a few long ones, and when neither fits, the request
- * stays in the ring until another one is cleared. Runs are searched from where
- * the last one ended, and from the start again when nothing is in flight, so
- * that a queue with few requests stays in few cache lines.
+ * Theory of operation. The door has what is in flight (memory/in_flight.h), and a
+ * view: what its endpoint reached when it last looked, and translations found by
+ * that. The view is taken after each fence that follows a publication, and used
+ * only while that is in flight. Everything it points at stays in place meanwhile:
+ * a DETACH that finds the publication waits for it before tables are reused, and
+ * one that does not has stored the new attachment, which the view then has.
  *
- * Without an IOMMU an iova is a gpa, and nobody takes mappings away: publishing
- * is kept all the same, so that what is wrong in its use shows in every test.
+ * Ring pages are kept outside the cache, because they are used all the time; each
+ * remembers its word in the table and is used only if the word is still the same,
+ * which is looked at in each section, after the section's fence.
+ *
+ * Without an endpoint the view is constant, and nobody looks at what is in
+ * flight: no fence is needed but the one of dma_settle.
  */
 #include "memory/dma.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "memory/fences.h"
 #include "memory/guest_memory.h"
-
-/* Spans in the arena per head. */
-#define ARENA_FACTOR 4
-
-#define WORD_BITS 64
-
-/* The first bit in [from, end) that is @value; @end when there is none. */
-static unsigned int bitmap_find(const uint64_t *bits, unsigned int from,
-				unsigned int end, bool value)
-{
-	while (from < end) {
-		uint64_t word = value ? bits[from / WORD_BITS]
-				      : ~bits[from / WORD_BITS];
-
-		word >>= from % WORD_BITS;
-		if (word)
-			return MIN(from + (unsigned int)__builtin_ctzll(word),
-				   end);
-		from += WORD_BITS - from % WORD_BITS;
-	}
-	return end;
-}
-
-/* Flips the @count bits from @first on. */
-static void bitmap_flip(uint64_t *bits, unsigned int first, unsigned int count)
-{
-	while (count > 0) {
-		unsigned int bit = first % WORD_BITS;
-		unsigned int here = MIN(count, WORD_BITS - bit);
-		uint64_t run = here < WORD_BITS ? (UINT64_C(1) << here) - 1
-						: UINT64_MAX;
-
-		bits[first / WORD_BITS] ^= run << bit;
-		first += here;
-		count -= here;
-	}
-}
-
-/* A free run of @count (at least 1) inside [from, end), in *@first. */
-static bool arena_find(const struct dma *dma, unsigned int from,
-		       unsigned int end, unsigned int count,
-		       unsigned int *first)
-{
-	for (;;) {
-		unsigned int taken;
-
-		from = bitmap_find(dma->arena_used, from, end, false);
-		if (end - from < count)
-			return false;
-		taken = bitmap_find(dma->arena_used, from, from + count, true);
-		if (taken == from + count) {
-			*first = from;
-			return true;
-		}
-		from = taken;
-	}
-}
-
-static bool arena_take(struct dma *dma, unsigned int count, unsigned int *first)
-{
-	unsigned int next = dma->arena_next;
-
-	if (count == 0) {
-		*first = 0;
-		return true;
-	}
-	if (!arena_find(dma, next, dma->arena_size, count, first) &&
-	    !arena_find(dma, 0, MIN(next + count - 1, dma->arena_size), count,
-			first))
-		return false;
-	bitmap_flip(dma->arena_used, *first, count);
-	dma->arena_next = *first + count;
-	return true;
-}
-
-static size_t bitmap_words(const struct dma *dma)
-{
-	return (dma->arena_size + WORD_BITS - 1) / WORD_BITS;
-}
+#include "memory/iommu.h"
+#include "memory/page_table.h"
 
 int dma_init(struct dma *dma, const struct guest_memory *memory,
 	     unsigned int heads)
@@ -107,82 +32,140 @@ int dma_init(struct dma *dma, const struct guest_memory *memory,
 
 	memset(dma, 0, sizeof(*dma));
 	dma->memory = memory;
-	dma->heads = heads;
-	dma->arena_size = ARENA_FACTOR * heads;
-	dma->next_ticket = 1;
 	dma->committed_ticket = 1;
+	dma->identity = true;
+	return in_flight_init(&dma->requests, heads);
+}
 
-	dma->slots = calloc(heads, sizeof(*dma->slots));
-	dma->arena = calloc(dma->arena_size, sizeof(*dma->arena));
-	dma->arena_used = calloc(bitmap_words(dma), sizeof(*dma->arena_used));
-	if (!dma->slots || !dma->arena || !dma->arena_used) {
-		dma_destroy(dma);
-		return -ENOMEM;
-	}
+int dma_attach_endpoint(struct dma *dma, struct iommu_endpoint *endpoint)
+{
+	int err;
+
+	assert(!dma->endpoint && dma->requests.count == 0);
+
+	err = iommu_join(endpoint, &dma->requests);
+	if (err)
+		return err;
+	dma->endpoint = endpoint;
+	dma->identity = false;
 	return 0;
 }
 
 void dma_destroy(struct dma *dma)
 {
-	assert(dma->in_flight == 0);
+	assert(dma->requests.count == 0);
 
-	free(dma->slots);
-	free(dma->arena);
-	free(dma->arena_used);
+	if (dma->endpoint)
+		iommu_leave(dma->endpoint, &dma->requests);
+	in_flight_destroy(&dma->requests);
+}
+
+/* Something was cleared: whoever waits for it is served. */
+static void serve_waiters(struct dma *dma)
+{
+	fence_wake();
+	if (in_flight_has_waiters(&dma->requests))
+		iommu_wake(dma->endpoint->iommu);
 }
 
 void dma_reset(struct dma *dma)
 {
-	assert(dma->ring_sequence % 2 == 0);
-
-	memset(dma->slots, 0, dma->heads * sizeof(*dma->slots));
-	memset(dma->arena_used, 0,
-	       bitmap_words(dma) * sizeof(*dma->arena_used));
-	dma->arena_next = 0;
-	dma->in_flight = 0;
+	in_flight_reset(&dma->requests);
 	dma->uncommitted = 0;
+	if (!dma->endpoint)
+		return;
+	iotlb_clear(&dma->iotlb);
+	serve_waiters(dma);
 }
 
 int dma_publish(struct dma *dma, uint16_t head, const struct dma_span *spans,
 		unsigned int count, const struct dma_span **published)
 {
-	struct dma_slot *slot;
-	unsigned int first;
+	int err = in_flight_publish(&dma->requests, head, spans, count,
+				    published);
 
-	assert(head < dma->heads);
-	assert(count <= dma->heads);
+	if (!err)
+		dma->uncommitted++;
+	return err;
+}
 
-	slot = &dma->slots[head];
-	if (slot->ticket != 0)
-		return -EBUSY;
-	if (!arena_take(dma, count, &first))
-		return -EAGAIN;
-	if (count > 0)
-		memcpy(&dma->arena[first], spans, count * sizeof(*spans));
-	slot->first = first;
-	slot->count = count;
-	slot->ticket = dma->next_ticket++;
-	dma->in_flight++;
-	dma->uncommitted++;
-	*published = &dma->arena[first];
-	return 0;
+/* Takes the view. After a fence, with something in flight. */
+static void view_refresh(struct dma *dma)
+{
+	/* Pairs with the release in attachment_set (memory/iommu.c). */
+	uint64_t attachment =
+		__atomic_load_n(&dma->endpoint->attachment, __ATOMIC_ACQUIRE);
+	uint64_t target = attachment & IOMMU_TARGET_MASK;
+
+	if (attachment == dma->attachment)
+		return;
+	dma->attachment = attachment;
+	dma->identity = target == IOMMU_TARGET_IDENTITY;
+	dma->table = target >= IOMMU_TARGET_DOMAIN
+			     ? iommu_table(dma->endpoint->iommu, attachment)
+			     : NULL;
+	iotlb_clear(&dma->iotlb);
 }
 
 void dma_commit(struct dma *dma)
 {
-	/* No fence: without an IOMMU nobody reads what was published. */
+	if (dma->endpoint) {
+		fence_publish();
+		view_refresh(dma);
+	}
 	dma->uncommitted = 0;
-	dma->committed_ticket = dma->next_ticket;
+	dma->committed_ticket = dma->requests.next_ticket;
+}
+
+/* One writer; atomic for those who read the counters meanwhile. */
+static void count(uint64_t *counter)
+{
+	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
 static void fault_report(struct dma *dma, uint64_t address,
-			 enum dma_access access, struct dma_fault *fault)
+			 enum dma_access access, enum fault_reason reason,
+			 struct dma_fault *fault)
 {
 	fault->address = IOVA(address);
 	fault->access = access;
-	/* One writer; atomic for those who read the counters meanwhile. */
-	__atomic_store_n(&dma->counters.faults, dma->counters.faults + 1,
-			 __ATOMIC_RELAXED);
+	fault->reason = reason;
+	count(&dma->counters.faults);
+	if (dma->endpoint) {
+		struct fault report = {
+			.reason = reason,
+			.flags = access,
+			.endpoint = dma->endpoint->id,
+			.address = address,
+		};
+
+		fault_queue_push(&dma->endpoint->iommu->faults, &report);
+	}
+}
+
+/* Up to @len bytes at @address in the view. */
+static struct iotlb_result translate(struct dma *dma, uint64_t address,
+				     uint64_t len, enum dma_access access)
+{
+	struct iotlb_result found = { .reason = FAULT_UNKNOWN };
+
+	if (dma->identity) {
+		found.size = guest_memory_contiguous(dma->memory, GPA(address),
+						     len, &found.host);
+		return found;
+	}
+	if (!dma->table) {
+		found.reason = FAULT_DOMAIN;
+		return found;
+	}
+	found = iotlb_find(&dma->iotlb, address, len, access);
+	if (found.size > 0) {
+		count(&dma->counters.hits);
+		return found;
+	}
+	count(&dma->counters.misses);
+	return iotlb_fill(&dma->iotlb, dma->table, dma->memory, address, len,
+			  access);
 }
 
 /*
@@ -193,18 +176,20 @@ static uint64_t span_host(struct dma *dma, const struct dma_span *span,
 			  uint32_t offset, uint64_t len, void **host,
 			  struct dma_fault *fault)
 {
+	struct iotlb_result found = { .size = 0 };
 	uint64_t address;
-	uint64_t piece = 0;
 
-	if (__builtin_add_overflow(span->first.v, offset, &address))
+	len = MIN(len, span->len - offset);
+	if (__builtin_add_overflow(span->first.v, offset, &address)) {
+		/* Nothing is mapped at the last byte, and no RAM is there. */
 		address = UINT64_MAX;
-	else
-		piece = guest_memory_contiguous(dma->memory, GPA(address),
-						MIN(len, span->len - offset),
-						host);
-	if (piece == 0)
-		fault_report(dma, address, span->access, fault);
-	return piece;
+		len = 1;
+	}
+	found = translate(dma, address, len, span->access);
+	if (found.size == 0)
+		fault_report(dma, address, span->access, found.reason, fault);
+	*host = found.host;
+	return found.size;
 }
 
 /* Whether @host is where @iov ends. */
@@ -222,8 +207,7 @@ int dma_translate(struct dma *dma, const struct dma_span *spans,
 	unsigned int used = 0;
 
 	assert(dma->uncommitted == 0);
-	assert(spans >= dma->arena &&
-	       count <= dma->arena + dma->arena_size - spans);
+	assert(in_flight_is_published(&dma->requests, spans, count));
 	assert(max > 0 && max <= DMA_IOVECS_MAX);
 
 	while (len > 0 && at.span < count) {
@@ -261,27 +245,126 @@ int dma_translate(struct dma *dma, const struct dma_span *spans,
 
 void dma_clear(struct dma *dma, uint16_t head)
 {
-	struct dma_slot *slot;
-
-	assert(head < dma->heads);
-	slot = &dma->slots[head];
-	assert(slot->ticket != 0);
-
-	bitmap_flip(dma->arena_used, slot->first, slot->count);
-	if (slot->ticket >= dma->committed_ticket)
+	if (in_flight_clear(&dma->requests, head) >= dma->committed_ticket)
 		dma->uncommitted--;
-	slot->count = 0;
-	slot->ticket = 0;
-	if (--dma->in_flight == 0)
-		dma->arena_next = 0;
 }
 
 void dma_settle(struct dma *dma)
 {
-	(void)dma; /* no IOMMU: nobody waits for what was cleared */
-
 	/* virtio 1.2, 2.7.7.2: the used index is out before used_event is read. */
-	full_fence();
+	if (dma->endpoint)
+		serve_waiters(dma);
+	else
+		full_fence();
+}
+
+/* Finds one page of a ring. False, with the fault reported, if it is none. */
+static bool ring_find_page(struct dma *dma, struct dma_ring *ring,
+			   unsigned int i, struct dma_fault *fault)
+{
+	uint64_t page = align_down(ring->first.v, PAGE_SIZE) + i * PAGE_SIZE;
+	const uint64_t need = ring->access | PAGE_TABLE_PRESENT;
+	enum fault_reason reason = FAULT_UNKNOWN;
+	uint64_t physical = page;
+
+	if (!dma->identity) {
+		struct page_table_word word = { .value = 0 };
+
+		if (dma->table && page <= dma->table->last)
+			word = page_table_look(dma->table, page);
+		reason = dma->table ? FAULT_MAPPING : FAULT_DOMAIN;
+		if ((word.value & need) != need)
+			goto fault;
+		ring->words[i] = word.place;
+		ring->values[i] = word.value;
+		reason = FAULT_UNKNOWN;
+		if (word.value & PAGE_TABLE_MMIO)
+			goto fault;
+		physical = page_table_word_physical(&word, page);
+	}
+	/* RAM is made of whole pages. */
+	ring->pages[i] =
+		guest_memory_host(dma->memory, GPA(physical), PAGE_SIZE);
+	if (ring->pages[i])
+		return true;
+fault:
+	fault_report(dma, MAX(page, ring->first.v), ring->access, reason,
+		     fault);
+	return false;
+}
+
+/* Finds all pages of @ring, in the view. */
+static bool ring_find(struct dma *dma, struct dma_ring *ring,
+		      struct dma_fault *fault)
+{
+	unsigned int i;
+
+	for (i = 0; i < ring->page_count; i++)
+		if (!ring_find_page(dma, ring, i, fault))
+			return false;
+	ring->attachment = dma->attachment;
+	return true;
+}
+
+/* Whether what is remembered of @ring is what the view says. */
+static bool ring_is_valid(const struct dma *dma, const struct dma_ring *ring)
+{
+	unsigned int i;
+
+	/* First: what the pointers point at belongs to that attachment. */
+	if (ring->attachment != dma->attachment)
+		return false;
+	if (dma->identity)
+		return true;
+	for (i = 0; i < ring->page_count; i++)
+		/* Pairs with the release in word_store (memory/page_table.c). */
+		if (__atomic_load_n(ring->words[i], __ATOMIC_ACQUIRE) !=
+		    ring->values[i])
+			return false;
+	return true;
+}
+
+static bool ring_check(struct dma *dma, struct dma_ring *ring,
+		       struct dma_fault *fault)
+{
+	if (ring_is_valid(dma, ring)) {
+		if (!dma->identity)
+			count(&dma->counters.hits);
+		return true;
+	}
+	if (!dma->identity)
+		count(&dma->counters.misses);
+	return ring_find(dma, ring, fault);
+}
+
+/* A section, seen by the IOMMU where there is one. */
+static void section_begin(struct dma *dma, const struct dma_ring *rings,
+			  unsigned int count)
+{
+	struct in_flight_range ranges[IN_FLIGHT_RINGS_MAX];
+	unsigned int i;
+
+	assert(count <= IN_FLIGHT_RINGS_MAX);
+
+	if (!dma->endpoint) {
+		in_flight_begin(&dma->requests, NULL, 0);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		ranges[i] = (struct in_flight_range){
+			rings[i].first.v,
+			rings[i].first.v + rings[i].len - 1,
+		};
+	in_flight_begin(&dma->requests, ranges, count);
+	fence_publish();
+	view_refresh(dma);
+}
+
+static void section_end(struct dma *dma)
+{
+	in_flight_end(&dma->requests);
+	if (dma->endpoint)
+		serve_waiters(dma);
 }
 
 int dma_ring_map(struct dma *dma, struct dma_ring *ring, iova_t first,
@@ -291,9 +374,8 @@ int dma_ring_map(struct dma *dma, struct dma_ring *ring, iova_t first,
 				  .len = len,
 				  .access = access };
 	uint64_t page = align_down(first.v, PAGE_SIZE);
-	unsigned int count;
 	uint64_t last;
-	unsigned int i;
+	bool good;
 
 	if (!range_last(first.v, len, &last))
 		return -EINVAL;
@@ -301,16 +383,12 @@ int dma_ring_map(struct dma *dma, struct dma_ring *ring, iova_t first,
 		return -EINVAL;
 
 	found.offset = (unsigned int)(first.v - page);
-	count = (unsigned int)((last - page) >> PAGE_SHIFT) + 1;
-	for (i = 0; i < count; i++, page += PAGE_SIZE) {
-		/* RAM is made of whole pages. */
-		found.pages[i] =
-			guest_memory_host(dma->memory, GPA(page), PAGE_SIZE);
-		if (!found.pages[i]) {
-			fault_report(dma, MAX(page, first.v), access, fault);
-			return -EFAULT;
-		}
-	}
+	found.page_count = (unsigned int)((last - page) >> PAGE_SHIFT) + 1;
+	section_begin(dma, &found, 1);
+	good = ring_find(dma, &found, fault);
+	section_end(dma);
+	if (!good)
+		return -EFAULT;
 	*ring = found;
 	return 0;
 }
@@ -318,17 +396,21 @@ int dma_ring_map(struct dma *dma, struct dma_ring *ring, iova_t first,
 bool dma_rings_begin(struct dma *dma, struct dma_ring *rings,
 		     unsigned int count, struct dma_fault *fault)
 {
-	(void)rings;
-	(void)count;
-	(void)fault;
+	unsigned int i;
 
-	assert(dma->ring_sequence % 2 == 0);
-	dma->ring_sequence++;
+	section_begin(dma, rings, count);
+	if (!dma->endpoint)
+		return true;
+	for (i = 0; i < count; i++) {
+		if (!ring_check(dma, &rings[i], fault)) {
+			section_end(dma);
+			return false;
+		}
+	}
 	return true;
 }
 
 void dma_rings_end(struct dma *dma)
 {
-	assert(dma->ring_sequence % 2 == 1);
-	dma->ring_sequence++;
+	section_end(dma);
 }

@@ -13,23 +13,28 @@
  *
  * Whoever takes a mapping away clears the map first, fences, and then looks at
  * what is published: either the device sees the cleared map, or the one who
- * clears sees the request and waits for it.
+ * clears sees the request and waits for it (memory/fences.h).
  *
  * A request is known by its head, the index of its first descriptor, below the
  * @heads that dma_init was given.
  *
- * Without an IOMMU the address that a device uses is the guest-physical one,
- * and RAM is all it reaches.
+ * Without an IOMMU, and with one for an endpoint that bypasses it, the address
+ * that a device uses is the guest-physical one, and RAM is all it reaches.
  *
  * Unless said otherwise, everything here is for the queue's own thread. No
- * function makes a system call, allocates or blocks, dma_init and dma_destroy
- * excepted.
+ * function allocates or blocks, those for set-up excepted, and there are two
+ * occasions for a system call and a lock: a fault, which goes to the IOMMU's
+ * fault queue, and a cleared request for which an UNMAP waits.
  */
 #ifndef MEMORY_DMA_H
 #define MEMORY_DMA_H
 
 #include "memory/addr.h"
 #include "memory/base.h"
+#include "memory/fault_queue.h"
+#include "memory/in_flight.h"
+#include "memory/iotlb.h"
+#include "memory/span.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,25 +42,14 @@
 #include <sys/uio.h>
 
 struct guest_memory;
+struct iommu_endpoint;
+struct page_table;
 
 /* The most requests of one queue. */
 #define DMA_HEADS_MAX 1024
 
 /* The most iovecs that one dma_translate call fills (the kernel's IOV_MAX). */
 #define DMA_IOVECS_MAX 1024
-
-/* What the device does to guest memory. */
-enum dma_access {
-	DMA_READ = 1,
-	DMA_WRITE = 2,
-};
-
-/* One piece of a request: @len bytes at @first, of one direction. @len may be 0. */
-struct dma_span {
-	iova_t first;
-	uint32_t len;
-	enum dma_access access;
-};
 
 /*
  * Where a translation stands: before byte @offset of span @span. The end of a
@@ -71,26 +65,23 @@ struct dma_position {
 struct dma_fault {
 	iova_t address;
 	enum dma_access access;
+	enum fault_reason reason; /* FAULT_UNKNOWN without an IOMMU */
 };
 
-/* Written by the queue's thread, read by whoever gathers statistics. */
+/*
+ * Written by the queue's thread, read by whoever gathers statistics. Without an
+ * IOMMU, and in bypass, nothing needs a cache, and only faults are counted.
+ */
 struct dma_counters {
-	uint64_t hits; /* translations answered by the queue's own cache */
-	uint64_t misses; /* both stay 0 without an IOMMU */
+	uint64_t hits; /* pieces answered by the cache; ring parts found valid */
+	uint64_t misses; /* pieces, and ring parts, looked up in the map */
 	uint64_t faults;
-};
-
-/* In flight: the spans of one head, a run in the arena. */
-struct dma_slot {
-	uint32_t first; /* index into the arena */
-	uint32_t count; /* 0 is possible: a request that touches nothing */
-	uint64_t ticket; /* order of publication, from 1 on; 0: not in flight */
 };
 
 /*
  * The pages of one ring part (descriptor table, available ring, used ring).
  * Device addresses that follow each other need not do so in host memory, so a
- * pointer is kept per page.
+ * pointer is kept per page, and what was found in the map beside it.
  */
 #define DMA_RING_PAGES_MAX 5 /* 1024 descriptors of 16 bytes, unaligned */
 
@@ -99,22 +90,25 @@ struct dma_ring {
 	uint32_t len;
 	enum dma_access access;
 	unsigned int offset; /* of @first in its page */
+	unsigned int page_count;
 	uint8_t *pages[DMA_RING_PAGES_MAX]; /* host address of each page */
+	uint64_t attachment; /* that they were found by */
+	const uint64_t *words[DMA_RING_PAGES_MAX]; /* in the table; atomic */
+	uint64_t values[DMA_RING_PAGES_MAX]; /* that they had */
 };
 
 struct dma {
 	const struct guest_memory *memory;
-	unsigned int heads;
-	struct dma_slot *slots; /* one per head */
-	struct dma_span *arena; /* spans in flight */
-	uint64_t *arena_used; /* bitmap over @arena */
-	unsigned int arena_size;
-	unsigned int arena_next; /* where the search for room starts */
-	unsigned int in_flight; /* heads published and not cleared */
+	struct iommu_endpoint *endpoint; /* NULL: no IOMMU; set-up */
+	struct in_flight requests;
 	unsigned int uncommitted; /* of those, published after dma_commit */
-	uint64_t next_ticket;
-	uint64_t committed_ticket; /* next_ticket at the last dma_commit */
-	uint64_t ring_sequence; /* odd inside a section */
+	uint64_t committed_ticket; /* the next one at the last dma_commit */
+
+	/* What the endpoint reaches, as of the last fence. */
+	uint64_t attachment;
+	bool identity; /* device address = guest address */
+	const struct page_table *table; /* else; NULL: nothing */
+	struct iotlb iotlb; /* over that table */
 	struct dma_counters counters;
 };
 
@@ -125,12 +119,19 @@ struct dma {
 int dma_init(struct dma *dma, const struct guest_memory *memory,
 	     unsigned int heads);
 
+/*
+ * Puts the door behind an IOMMU: from now on it is @endpoint, which must outlive
+ * it. Set-up, nothing published yet. Returns 0 or -ENOMEM.
+ */
+int dma_attach_endpoint(struct dma *dma, struct iommu_endpoint *endpoint);
+
 /* Nothing may be in flight: dma_reset first where that is not known. */
 void dma_destroy(struct dma *dma);
 
 /*
  * Forgets what is in flight and every remembered address; counters stay. The
  * device's I/O has ended: nothing touches what was in flight. Not in a section.
+ * Whoever waits for what was in flight is served, as by dma_settle.
  */
 void dma_reset(struct dma *dma);
 
@@ -185,16 +186,17 @@ void dma_settle(struct dma *dma);
  * Finds the pages of a ring part of @len bytes at @first. Returns 0; -EFAULT,
  * with the first byte that may not be reached in *@fault; -EINVAL when @len is
  * 0, it runs past 2^64 or has more pages than a ring can have. *@ring is filled
- * on success only.
+ * on success only. Not in a section.
  */
 int dma_ring_map(struct dma *dma, struct dma_ring *ring, iova_t first,
 		 uint32_t len, enum dma_access access, struct dma_fault *fault);
 
 /*
- * A section in which ring pages are used. False, with *@fault filled, when the
- * guest took a page of @rings away; there is then nothing to end. Sections are
- * bounded work: never held over a system call that may block; they do not nest.
- * dma_translate and dma_settle may be called inside.
+ * A section in which the @count ring parts @rings (at most IN_FLIGHT_RINGS_MAX)
+ * are used. Pages that the guest has mapped anew since the last one are found
+ * again. False, with *@fault filled, when it took one away; there is then nothing
+ * to end. Sections are bounded work: never held over a system call that may
+ * block; they do not nest. dma_translate and dma_settle may be called inside.
  */
 bool dma_rings_begin(struct dma *dma, struct dma_ring *rings,
 		     unsigned int count, struct dma_fault *fault);

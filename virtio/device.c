@@ -196,6 +196,8 @@ static void reset(struct virtio_device *device) LOCK_REQUIRES(&device->lock)
 		if (virtio_device_stop_queue(device, i))
 			return; /* the VM ends, the queue may be in use */
 	}
+	if (device->ops->reset && device->ops->reset(device))
+		return;
 	for (i = 0; i < device->queue_count; i++)
 		queue_reset(&device->queues[i]);
 	__atomic_store_n(&device->accepted, 0, __ATOMIC_RELAXED);

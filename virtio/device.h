@@ -70,6 +70,12 @@ struct virtio_device_ops {
 	int (*stop_queue)(struct virtio_device *device, unsigned int index);
 
 	/*
+	 * The driver resets the device, and its queues are stopped: gives up what
+	 * else it set up. Returns as stop_queue. May be NULL.
+	 */
+	int (*reset)(struct virtio_device *device);
+
+	/*
 	 * The driver wrote QueueNotify for live queue @index, and no ioeventfd
 	 * took it. May be NULL.
 	 */
@@ -124,7 +130,7 @@ int virtio_device_stop_queue(struct virtio_device *device, unsigned int index)
 /*
  * The driver wrote @status to the status register: the steps of virtio 1.2,
  * 3.1.1, in order only; 0 resets. A step out of order is ignored, and so is a
- * write that would clear a bit. A reset that stop_queue cut short (-EINTR)
+ * write that would clear a bit. A reset that an operation cut short (-EINTR)
  * leaves the status as it was.
  */
 void virtio_device_set_status(struct virtio_device *device, uint32_t status)

@@ -36,12 +36,14 @@
 static int set_msrs(int fd)
 {
 	static const struct kvm_msr_entry wanted[] = {
-		{ .index = MSR_IA32_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING },
+		{ .index = MSR_IA32_MISC_ENABLE,
+		  .data = MISC_ENABLE_FAST_STRING },
 		{ .index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLED_WRITE_BACK },
 	};
 	union {
 		struct kvm_msrs head;
-		uint8_t room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+		uint8_t room[sizeof(struct kvm_msrs) +
+			     sizeof(struct kvm_msr_entry)];
 	} msrs;
 	unsigned int i;
 	int err;
@@ -57,7 +59,25 @@ static int set_msrs(int fd)
 	return 0;
 }
 
-static void set_apic_register(struct kvm_lapic_state *apic, unsigned int offset, uint32_t value)
+/*
+ * All components on, where the architecture starts with the first alone: KVM
+ * computes the size in CPUID leaf 0xD from what it thinks XCR0 is, and on a
+ * processor emulated by QEMU 7.2 it never learns of a guest's XSETBV. Linux
+ * finds its sizes contradicted there, warns, and does without xsave. Elsewhere
+ * the kernel's own XSETBV makes this value or a smaller one.
+ */
+static int set_xcr0(int fd, uint64_t components)
+{
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1 };
+
+	if (components == 0)
+		return 0;
+	xcrs.xcrs[0].value = components;
+	return kvm_ioctl(fd, KVM_SET_XCRS, (uintptr_t)&xcrs);
+}
+
+static void set_apic_register(struct kvm_lapic_state *apic, unsigned int offset,
+			      uint32_t value)
 {
 	memcpy(&apic->regs[offset], &value, sizeof(value));
 }
@@ -80,6 +100,9 @@ int cpu_set_up(int fd, struct kvm_cpuid2 *table, unsigned int index)
 
 	cpuid_set_vcpu(table, index);
 	err = kvm_ioctl(fd, KVM_SET_CPUID2, (uintptr_t)table);
+	if (err < 0)
+		return err;
+	err = set_xcr0(fd, cpuid_xcr0(table));
 	if (err < 0)
 		return err;
 	err = set_msrs(fd);

@@ -25,7 +25,8 @@
 #define LEAF7_EBX_AVX512F BIT(16)
 #define LEAF7_ECX_PKU BIT(3)
 #define LEAF7_ECX_OSPKE BIT(4)
-#define LEAF7_EDX_AMX (BIT(22) | BIT(24) | BIT(25))
+#define LEAF7_EDX_AMX_TILE BIT(24)
+#define LEAF7_EDX_AMX (BIT(22) | LEAF7_EDX_AMX_TILE | BIT(25))
 #define LEAF7_1_EAX_AMX_FP16 BIT(21)
 /* Leaf 0xD */
 #define XSTATE_LEGACY 0x3u /* x87 and SSE: always there */
@@ -38,16 +39,19 @@
 #define XSAVE1_EAX_XSAVEC BIT(1)
 #define XSAVE1_EAX_XSAVES BIT(3)
 #define XSAVE1_EAX_XFD BIT(4)
-#define XSAVE_ECX_ALIGNED BIT(1) /* of a sub-leaf: 64-byte aligned if compacted */
+#define XSAVE_ECX_ALIGNED \
+	BIT(1) /* of a sub-leaf: 64-byte aligned if compacted */
 /* AMD */
 #define AMD1_ECX_CMP_LEGACY BIT(1)
 
-static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *table, uint32_t function, uint32_t index)
+static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *table,
+				     uint32_t function, uint32_t index)
 {
 	unsigned int i;
 
 	for (i = 0; i < table->nent; i++)
-		if (table->entries[i].function == function && table->entries[i].index == index)
+		if (table->entries[i].function == function &&
+		    table->entries[i].index == index)
 			return &table->entries[i];
 	return NULL;
 }
@@ -63,7 +67,8 @@ static void drop(struct kvm_cpuid2 *table, uint32_t function)
 	table->nent = to;
 }
 
-static struct kvm_cpuid_entry2 *append(struct kvm_cpuid2 *table, uint32_t function, uint32_t index)
+static struct kvm_cpuid_entry2 *append(struct kvm_cpuid2 *table,
+				       uint32_t function, uint32_t index)
 {
 	struct kvm_cpuid_entry2 *entry = &table->entries[table->nent++];
 
@@ -88,7 +93,8 @@ static bool is_amd(struct kvm_cpuid2 *table)
 	return leaf && (leaf->ebx == 0x68747541 || leaf->ebx == 0x6f677948);
 }
 
-static void prepare_features(struct kvm_cpuid2 *table, const struct cpuid_machine *machine)
+static void prepare_features(struct kvm_cpuid2 *table,
+			     const struct cpuid_machine *machine)
 {
 	struct kvm_cpuid_entry2 *leaf = find(table, 1, 0);
 
@@ -96,7 +102,8 @@ static void prepare_features(struct kvm_cpuid2 *table, const struct cpuid_machin
 		return;
 	leaf->ebx = (leaf->ebx & 0xff00u) | MIN(machine->vcpus, 255u) << 16;
 	leaf->ecx |= LEAF1_ECX_X2APIC | LEAF1_ECX_HYPERVISOR;
-	leaf->ecx &= ~(LEAF1_ECX_TSC_DEADLINE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_PDCM);
+	leaf->ecx &=
+		~(LEAF1_ECX_TSC_DEADLINE | LEAF1_ECX_OSXSAVE | LEAF1_ECX_PDCM);
 	if (machine->tsc_deadline)
 		leaf->ecx |= LEAF1_ECX_TSC_DEADLINE;
 	leaf->edx &= ~LEAF1_EDX_HTT;
@@ -114,7 +121,8 @@ static void prepare_features(struct kvm_cpuid2 *table, const struct cpuid_machin
  * Cache leaves (Intel 4, AMD 0x8000001D): the first two levels are a core's
  * own, the third the package's.
  */
-static void prepare_caches(struct kvm_cpuid2 *table, const struct cpuid_machine *machine)
+static void prepare_caches(struct kvm_cpuid2 *table,
+			   const struct cpuid_machine *machine)
 {
 	uint32_t last = (1u << id_bits(machine->vcpus)) - 1, level;
 	struct kvm_cpuid_entry2 *entry;
@@ -136,7 +144,8 @@ static void prepare_caches(struct kvm_cpuid2 *table, const struct cpuid_machine 
 }
 
 /* Leaves 0xB and 0x1F: a level of threads (one each), a level of cores. */
-static void prepare_topology(struct kvm_cpuid2 *table, const struct cpuid_machine *machine)
+static void prepare_topology(struct kvm_cpuid2 *table,
+			     const struct cpuid_machine *machine)
 {
 	static const uint32_t leaves[] = { 0xb, 0x1f };
 	const struct kvm_cpuid_entry2 *first = find(table, 0, 0);
@@ -160,7 +169,8 @@ static void prepare_topology(struct kvm_cpuid2 *table, const struct cpuid_machin
 	}
 }
 
-static void prepare_amd(struct kvm_cpuid2 *table, const struct cpuid_machine *machine)
+static void prepare_amd(struct kvm_cpuid2 *table,
+			const struct cpuid_machine *machine)
 {
 	struct kvm_cpuid_entry2 *leaf;
 
@@ -174,7 +184,8 @@ static void prepare_amd(struct kvm_cpuid2 *table, const struct cpuid_machine *ma
 	}
 	leaf = find(table, 0x80000008, 0);
 	if (leaf)
-		leaf->ecx = id_bits(machine->vcpus) << 12 | MIN(machine->vcpus - 1, 255u);
+		leaf->ecx = id_bits(machine->vcpus) << 12 |
+			    MIN(machine->vcpus - 1, 255u);
 	leaf = find(table, 0x8000001e, 0);
 	if (leaf)
 		leaf->ecx = 0; /* one node */
@@ -183,7 +194,8 @@ static void prepare_amd(struct kvm_cpuid2 *table, const struct cpuid_machine *ma
 /* The components of XCR0 whose instructions the feature bits announce. */
 static uint32_t announced_components(struct kvm_cpuid2 *table)
 {
-	const struct kvm_cpuid_entry2 *leaf1 = find(table, 1, 0), *leaf7 = find(table, 7, 0);
+	const struct kvm_cpuid_entry2 *leaf1 = find(table, 1, 0),
+				      *leaf7 = find(table, 7, 0);
 	uint32_t components = XSTATE_LEGACY;
 
 	if (leaf1 && leaf1->ecx & LEAF1_ECX_AVX) {
@@ -195,7 +207,7 @@ static uint32_t announced_components(struct kvm_cpuid2 *table)
 		components |= XSTATE_MPX;
 	if (leaf7 && leaf7->ecx & LEAF7_ECX_PKU)
 		components |= XSTATE_PKRU;
-	if (leaf7 && (leaf7->edx & LEAF7_EDX_AMX) == LEAF7_EDX_AMX)
+	if (leaf7 && leaf7->edx & LEAF7_EDX_AMX_TILE)
 		components |= XSTATE_AMX;
 	return components;
 }
@@ -203,7 +215,8 @@ static uint32_t announced_components(struct kvm_cpuid2 *table)
 /* Takes out groups of which only a part is there, and sub-leaves without a size. */
 static uint32_t whole_components(struct kvm_cpuid2 *table, uint32_t components)
 {
-	static const uint32_t groups[] = { XSTATE_MPX, XSTATE_AVX512, XSTATE_AMX };
+	static const uint32_t groups[] = { XSTATE_MPX, XSTATE_AVX512,
+					   XSTATE_AMX };
 	const struct kvm_cpuid_entry2 *entry;
 	unsigned int i;
 
@@ -236,7 +249,8 @@ static void drop_components(struct kvm_cpuid2 *table, uint32_t kept)
 }
 
 /* Size of the save area for @components (Intel SDM volume 1, 13.4). */
-static uint32_t area_bytes(struct kvm_cpuid2 *table, uint32_t components, bool compacted)
+static uint32_t area_bytes(struct kvm_cpuid2 *table, uint32_t components,
+			   bool compacted)
 {
 	const struct kvm_cpuid_entry2 *entry;
 	uint32_t bytes = XSAVE_HEADER_END;
@@ -278,9 +292,9 @@ static void prepare_xsave(struct kvm_cpuid2 *table)
 			supervisor = leaf->ecx;
 		leaf->ecx = supervisor;
 		leaf->edx = 0;
-		leaf->ebx = leaf->eax & (XSAVE1_EAX_XSAVEC | XSAVE1_EAX_XSAVES) ?
-				    area_bytes(table, user | supervisor, true) :
-				    0;
+		leaf->ebx = leaf->eax & (XSAVE1_EAX_XSAVEC | XSAVE1_EAX_XSAVES)
+				    ? area_bytes(table, user | supervisor, true)
+				    : 0;
 	}
 	main_leaf->eax = user;
 	main_leaf->edx = 0;
@@ -299,7 +313,8 @@ static void prepare_xsave(struct kvm_cpuid2 *table)
 	drop(table, 0x1e);
 }
 
-void cpuid_prepare(struct kvm_cpuid2 *table, const struct cpuid_machine *machine)
+void cpuid_prepare(struct kvm_cpuid2 *table,
+		   const struct cpuid_machine *machine)
 {
 	prepare_features(table, machine);
 	prepare_xsave(table);
@@ -317,7 +332,8 @@ void cpuid_set_vcpu(struct kvm_cpuid2 *table, unsigned int index)
 		entry = &table->entries[i];
 		switch (entry->function) {
 		case 1:
-			entry->ebx = (entry->ebx & 0x00ffffff) | (index & 0xff) << 24;
+			entry->ebx = (entry->ebx & 0x00ffffff) | (index & 0xff)
+									 << 24;
 			break;
 		case 0xb:
 		case 0x1f:
@@ -329,4 +345,11 @@ void cpuid_set_vcpu(struct kvm_cpuid2 *table, unsigned int index)
 			break;
 		}
 	}
+}
+
+uint64_t cpuid_xcr0(struct kvm_cpuid2 *table)
+{
+	const struct kvm_cpuid_entry2 *leaf = find(table, 0xd, 0);
+
+	return leaf ? leaf->eax : 0;
 }

@@ -8,6 +8,7 @@
 #define VMM_CPUID_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct kvm_cpuid2;
 
@@ -23,9 +24,13 @@ struct cpuid_machine {
  * Makes @table, as KVM_GET_SUPPORTED_CPUID filled it, fit @machine. It has room
  * for CPUID_SPARE entries more than nent.
  */
-void cpuid_prepare(struct kvm_cpuid2 *table, const struct cpuid_machine *machine);
+void cpuid_prepare(struct kvm_cpuid2 *table,
+		   const struct cpuid_machine *machine);
 
 /* Puts vCPU @index's APIC id into a prepared @table. */
 void cpuid_set_vcpu(struct kvm_cpuid2 *table, unsigned int index);
+
+/* The state components (XCR0) that a prepared @table offers; 0: no xsave. */
+uint64_t cpuid_xcr0(struct kvm_cpuid2 *table);
 
 #endif

@@ -18,7 +18,8 @@ void end_destroy(struct end *end)
 	lock_destroy(&end->lock);
 }
 
-bool end_note(struct end *end, enum end_reason reason, int signal, const char *detail)
+bool end_note(struct end *end, enum end_reason reason, int signal,
+	      const char *detail)
 {
 	bool first;
 
@@ -27,7 +28,8 @@ bool end_note(struct end *end, enum end_reason reason, int signal, const char *d
 	if (first) {
 		end->reason = reason;
 		end->signal = signal;
-		snprintf(end->detail, sizeof(end->detail), "%s", detail ? detail : "");
+		snprintf(end->detail, sizeof(end->detail), "%s",
+			 detail ? detail : "");
 	}
 	lock_drop(&end->lock);
 	return first;
@@ -50,11 +52,6 @@ const char *end_reason_name(enum end_reason reason)
 	return names[reason];
 }
 
-static bool is_set(const bool *flag)
-{
-	return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
-}
-
 int end_status(const struct end *end)
 {
 	switch (end->reason) {
@@ -62,17 +59,13 @@ int end_status(const struct end *end)
 	case END_INTERNAL:
 		return EXIT_STATUS_INTERNAL;
 	case END_POWER_OFF:
-		return is_set(&end->panic_reported) ? EXIT_STATUS_GUEST_CRASHED : EXIT_STATUS_OK;
 	case END_RESET:
-		if (is_set(&end->panic_reported) || is_set(&end->panic_printed))
-			return EXIT_STATUS_GUEST_CRASHED;
+	case END_QUIT:
 		return EXIT_STATUS_OK;
 	case END_TRIPLE_FAULT:
 	case END_UNRECOVERABLE:
 	case END_PANIC:
 		return EXIT_STATUS_GUEST_CRASHED;
-	case END_QUIT:
-		return EXIT_STATUS_OK;
 	case END_SIGNAL:
 		return STATUS_SIGNAL + end->signal;
 	}

@@ -16,7 +16,7 @@ enum end_reason {
 	END_RESET, /* the guest, by ACPI or port 0x64 */
 	END_TRIPLE_FAULT,
 	END_UNRECOVERABLE, /* KVM could not go on */
-	END_PANIC, /* reported through pvpanic, and no reset followed */
+	END_PANIC, /* reported through pvpanic, or printed before a reset */
 	END_QUIT, /* Ctrl-A x */
 	END_SIGNAL,
 	END_INTERNAL,
@@ -37,8 +37,8 @@ void end_init(struct end *end);
 void end_destroy(struct end *end);
 
 /* Notes @reason, with @detail (may be NULL; copied). False: there was one already. Any thread. */
-bool end_note(struct end *end, enum end_reason reason, int signal, const char *detail)
-	LOCK_EXCLUDES(end->lock);
+bool end_note(struct end *end, enum end_reason reason, int signal,
+	      const char *detail) LOCK_EXCLUDES(end->lock);
 
 /* "power off", "triple fault", ... */
 const char *end_reason_name(enum end_reason reason);

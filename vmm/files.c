@@ -52,10 +52,12 @@ static int kvm_forbidden(struct error *error)
 {
 	const struct passwd *user = getpwuid(geteuid());
 
-	return error_set(error, EXIT_STATUS_HOST,
-			 KVM_PATH ": no permission; mend it with: sudo usermod -aG kvm %s "
-				  "(and log in again)",
-			 user ? user->pw_name : "USER");
+	return error_set(
+		error, EXIT_STATUS_HOST,
+		KVM_PATH
+		": no permission; mend it with: sudo usermod -aG kvm %s "
+		"(and log in again)",
+		user ? user->pw_name : "USER");
 }
 
 int vm_files_open_kvm(struct error *error)
@@ -71,12 +73,15 @@ int vm_files_open_kvm(struct error *error)
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
-		return error_set(error, EXIT_STATUS_HOST,
-				 KVM_PATH ": not there: this machine has no KVM (no hardware "
-					  "virtualisation, or the modules kvm_intel or kvm_amd "
-					  "are not loaded)");
+		return error_set(
+			error, EXIT_STATUS_HOST,
+			KVM_PATH
+			": not there: this machine has no KVM (no hardware "
+			"virtualisation, or the modules kvm_intel or kvm_amd "
+			"are not loaded)");
 	default:
-		return error_set(error, EXIT_STATUS_HOST, KVM_PATH ": %s", strerror(errno));
+		return error_set(error, EXIT_STATUS_HOST, KVM_PATH ": %s",
+				 strerror(errno));
 	}
 }
 
@@ -84,15 +89,17 @@ int vm_files_open_kvm(struct error *error)
  * O_NONBLOCK only so that a FIFO does not block the open; it is taken back,
  * because io_uring would heed it.
  */
-static int open_path(const char *key, const char *path, int flags, struct error *error)
+static int open_path(const char *key, const char *path, int flags,
+		     struct error *error)
 {
 	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
 
 	if (fd < 0)
-		return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: %s: %s", key, path,
-				 strerror(errno));
+		return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: %s: %s",
+				 key, path, strerror(errno));
 	if (fcntl(fd, F_SETFL, flags & ~O_CREAT) < 0) {
-		error_set(error, EXIT_STATUS_INTERNAL, "%s: %s: %s", key, path, strerror(errno));
+		error_set(error, EXIT_STATUS_INTERNAL, "%s: %s: %s", key, path,
+			  strerror(errno));
 		close(fd);
 		return -1;
 	}
@@ -103,16 +110,19 @@ static bool same_file(int one, int other)
 {
 	struct stat a, b;
 
-	if (one < 0 || other < 0 || fstat(one, &a) != 0 || fstat(other, &b) != 0)
+	if (one < 0 || other < 0 || fstat(one, &a) != 0 ||
+	    fstat(other, &b) != 0)
 		return false;
-	return a.st_dev == b.st_dev && a.st_ino == b.st_ino && S_ISREG(a.st_mode);
+	return a.st_dev == b.st_dev && a.st_ino == b.st_ino &&
+	       S_ISREG(a.st_mode);
 }
 
 /*
  * Console and statistics are written over without asking, so neither may be a
  * file that the VM needs. Two disks on one file are found out by their locks.
  */
-static int check_written(const struct vm_files *files, const struct vmm_config *config, int fd,
+static int check_written(const struct vm_files *files,
+			 const struct vmm_config *config, int fd,
 			 const char *key, const char *path, struct error *error)
 {
 	unsigned int i;
@@ -121,7 +131,8 @@ static int check_written(const struct vm_files *files, const struct vmm_config *
 		return 0;
 	if (same_file(fd, files->kernel) || same_file(fd, files->initrd))
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "%s: %s: is also the kernel or the initrd", key, path);
+				 "%s: %s: is also the kernel or the initrd",
+				 key, path);
 	for (i = 0; i < config->disk_count; i++)
 		if (same_file(fd, files->disks[i]))
 			return error_set(error, EXIT_STATUS_CONFIGURATION,
@@ -130,19 +141,23 @@ static int check_written(const struct vm_files *files, const struct vmm_config *
 	return 0;
 }
 
-static int check_all_written(const struct vm_files *files, const struct vmm_config *config,
+static int check_all_written(const struct vm_files *files,
+			     const struct vmm_config *config,
 			     struct error *error)
 {
 	if (same_file(files->console, files->stats))
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "--stats: %s: is also the console's file", config->stats_path);
-	if (check_written(files, config, files->console, "console.output", config->console_path,
-			  error) != 0)
+				 "--stats: %s: is also the console's file",
+				 config->stats_path);
+	if (check_written(files, config, files->console, "console.output",
+			  config->console_path, error) != 0)
 		return -1;
-	return check_written(files, config, files->stats, "--stats", config->stats_path, error);
+	return check_written(files, config, files->stats, "--stats",
+			     config->stats_path, error);
 }
 
-static int open_disks(struct vm_files *files, const struct vmm_config *config, struct error *error)
+static int open_disks(struct vm_files *files, const struct vmm_config *config,
+		      struct error *error)
 {
 	char key[CONFIG_NAME_MAX + sizeof("disk..path")];
 	const struct disk_config *disk;
@@ -151,35 +166,40 @@ static int open_disks(struct vm_files *files, const struct vmm_config *config, s
 	for (i = 0; i < config->disk_count; i++) {
 		disk = &config->disks[i];
 		stpcpy(stpcpy(stpcpy(key, "disk."), disk->name), ".path");
-		files->disks[i] =
-			open_path(key, disk->path, disk->read_only ? O_RDONLY : O_RDWR, error);
+		files->disks[i] = open_path(key, disk->path,
+					    disk->read_only ? O_RDONLY : O_RDWR,
+					    error);
 		if (files->disks[i] < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static int open_all(struct vm_files *files, const struct vmm_config *config, struct error *error)
+static int open_all(struct vm_files *files, const struct vmm_config *config,
+		    struct error *error)
 {
-	files->kernel = open_path("boot.kernel", config->kernel, O_RDONLY, error);
+	files->kernel =
+		open_path("boot.kernel", config->kernel, O_RDONLY, error);
 	if (files->kernel < 0)
 		return -1;
 	if (config->initrd) {
-		files->initrd = open_path("boot.initrd", config->initrd, O_RDONLY, error);
+		files->initrd = open_path("boot.initrd", config->initrd,
+					  O_RDONLY, error);
 		if (files->initrd < 0)
 			return -1;
 	}
 	if (open_disks(files, config, error) != 0)
 		return -1;
 	if (config->console == CONSOLE_FILE) {
-		files->console = open_path("console.output", config->console_path,
+		files->console = open_path("console.output",
+					   config->console_path,
 					   O_RDWR | O_CREAT, error);
 		if (files->console < 0)
 			return -1;
 	}
 	if (config->stats_path) {
-		files->stats =
-			open_path("--stats", config->stats_path, O_RDWR | O_CREAT, error);
+		files->stats = open_path("--stats", config->stats_path,
+					 O_RDWR | O_CREAT, error);
 		if (files->stats < 0)
 			return -1;
 	}
@@ -190,7 +210,8 @@ static int open_all(struct vm_files *files, const struct vmm_config *config, str
 	return files->kvm < 0 ? -1 : 0;
 }
 
-int vm_files_open(struct vm_files *files, const struct vmm_config *config, struct error *error)
+int vm_files_open(struct vm_files *files, const struct vmm_config *config,
+		  struct error *error)
 {
 	vm_files_init(files);
 	if (open_all(files, config, error) == 0)

@@ -28,7 +28,8 @@ void vm_files_init(struct vm_files *files);
  * or forbidden /dev/kvm says how to mend it (EXIT_STATUS_HOST). On failure
  * everything is closed. 0 or -1.
  */
-int vm_files_open(struct vm_files *files, const struct vmm_config *config, struct error *error);
+int vm_files_open(struct vm_files *files, const struct vmm_config *config,
+		  struct error *error);
 void vm_files_close(struct vm_files *files);
 
 /*

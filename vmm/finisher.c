@@ -28,8 +28,8 @@ static void thread_body(void *argument)
 	tell(finisher->done_fd);
 }
 
-int finisher_start(struct finisher *finisher, struct threads *threads, void (*work)(void *context),
-		   void *context)
+int finisher_start(struct finisher *finisher, struct threads *threads,
+		   void (*work)(void *context), void *context)
 {
 	int err;
 
@@ -43,8 +43,8 @@ int finisher_start(struct finisher *finisher, struct threads *threads, void (*wo
 		err = -errno;
 		goto err_close_start;
 	}
-	err = threads_start(threads, &finisher->thread, THREAD_MAIN, "finisher", thread_body,
-			    finisher);
+	err = threads_start(threads, &finisher->thread, THREAD_MAIN, "finisher",
+			    thread_body, finisher);
 	if (err != 0)
 		goto err_close_done;
 	return 0;

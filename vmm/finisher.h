@@ -21,8 +21,8 @@ struct finisher {
 };
 
 /* Starts the thread; @work is called on it, once. 0 or -errno. */
-int finisher_start(struct finisher *finisher, struct threads *threads, void (*work)(void *context),
-		   void *context);
+int finisher_start(struct finisher *finisher, struct threads *threads,
+		   void (*work)(void *context), void *context);
 
 /*
  * Lets it work, and waits at most @timeout_ms. True: done, and the thread is

@@ -55,22 +55,25 @@ static int check_host(struct kvm *kvm, struct error *error)
 
 	if (version != API_VERSION)
 		return error_set(error, EXIT_STATUS_HOST,
-				 "/dev/kvm: API version %d, but %d is needed", version,
-				 API_VERSION);
+				 "/dev/kvm: API version %d, but %d is needed",
+				 version, API_VERSION);
 	for (i = 0; i < ARRAY_SIZE(required); i++)
 		if (!check_extension(kvm, required[i].number))
-			return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: lacks %s",
+			return error_set(error, EXIT_STATUS_HOST,
+					 "/dev/kvm: lacks %s",
 					 required[i].name);
 	bytes = kvm_ioctl(kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (bytes < (int)sizeof(struct kvm_run))
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_GET_VCPU_MMAP_SIZE: %d",
-				 bytes);
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: KVM_GET_VCPU_MMAP_SIZE: %d", bytes);
 	kvm->run_bytes = bytes;
 	kvm->vcpus_max = check_extension(kvm, KVM_CAP_MAX_VCPUS);
 	if (kvm->vcpus_max == 0)
 		kvm->vcpus_max = MAX(check_extension(kvm, KVM_CAP_NR_VCPUS), 1);
-	kvm->has_tsc_deadline = check_extension(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
-	kvm->has_any_length = check_extension(kvm, KVM_CAP_IOEVENTFD_ANY_LENGTH);
+	kvm->has_tsc_deadline =
+		check_extension(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
+	kvm->has_any_length =
+		check_extension(kvm, KVM_CAP_IOEVENTFD_ANY_LENGTH);
 	return 0;
 }
 
@@ -83,7 +86,8 @@ int kvm_init(struct kvm *kvm, int kvm_fd, struct error *error)
 		return -1;
 	kvm->vm_fd = kvm_ioctl(kvm_fd, KVM_CREATE_VM, 0);
 	if (kvm->vm_fd < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_CREATE_VM: %s",
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: KVM_CREATE_VM: %s",
 				 strerror(-kvm->vm_fd));
 	return 0;
 }
@@ -103,7 +107,8 @@ int kvm_add_slot(struct kvm *kvm, uint64_t gpa, void *host, uint64_t bytes)
 		.memory_size = bytes,
 		.userspace_addr = (uintptr_t)host,
 	};
-	int err = kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&region);
+	int err = kvm_ioctl(kvm->vm_fd, KVM_SET_USER_MEMORY_REGION,
+			    (uintptr_t)&region);
 
 	if (err == 0)
 		kvm->slots++;
@@ -134,7 +139,8 @@ static void allow_long_apic_ids(const struct kvm *kvm)
 {
 	struct kvm_enable_cap cap = {
 		.cap = KVM_CAP_X2APIC_API,
-		.args = { KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
+		.args = { KVM_X2APIC_API_USE_32BIT_IDS |
+			  KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
 	};
 
 	kvm_ioctl(kvm->vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap);
@@ -146,19 +152,23 @@ int kvm_add_irqchip(struct kvm *kvm, unsigned int vcpus, struct error *error)
 	int err;
 
 	/* Intel hosts keep real-mode helpers in guest memory, others ignore it. */
-	err = kvm_ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, (uintptr_t)&identity_map);
+	err = kvm_ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR,
+			(uintptr_t)&identity_map);
 	if (err < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_SET_IDENTITY_MAP_ADDR: %s",
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: KVM_SET_IDENTITY_MAP_ADDR: %s",
 				 strerror(-err));
 	err = kvm_ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, LAYOUT_KVM_TSS);
 	if (err < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_SET_TSS_ADDR: %s",
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: KVM_SET_TSS_ADDR: %s",
 				 strerror(-err));
 	if (vcpus > 254)
 		allow_long_apic_ids(kvm);
 	err = kvm_ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0);
 	if (err < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_CREATE_IRQCHIP: %s",
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: KVM_CREATE_IRQCHIP: %s",
 				 strerror(-err));
 	return 0;
 }
@@ -170,7 +180,8 @@ int kvm_add_irqfd(struct kvm *kvm, int fd, unsigned int pin)
 	return kvm_ioctl(kvm->vm_fd, KVM_IRQFD, (uintptr_t)&irqfd);
 }
 
-int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value, bool any)
+int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value,
+		      bool any)
 {
 	struct kvm_ioeventfd ioeventfd = {
 		.datamatch = any ? 0 : value,
@@ -184,25 +195,29 @@ int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value, boo
 }
 
 /* KVM says E2BIG until the table is large enough; 128 was enough for every host seen. */
-struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm, unsigned int spare,
-				       struct error *error)
+struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm,
+				       unsigned int spare, struct error *error)
 {
 	struct kvm_cpuid2 *table;
 	unsigned int entries;
 	int err = -E2BIG;
 
 	for (entries = 128; err == -E2BIG && entries <= 4096; entries *= 2) {
-		table = calloc(1, sizeof(*table) + (entries + spare) * sizeof(table->entries[0]));
+		table = calloc(1, sizeof(*table) +
+					  (entries + spare) *
+						  sizeof(table->entries[0]));
 		if (!table) {
 			err = -ENOMEM;
 			break;
 		}
 		table->nent = entries;
-		err = kvm_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID, (uintptr_t)table);
+		err = kvm_ioctl(kvm->fd, KVM_GET_SUPPORTED_CPUID,
+				(uintptr_t)table);
 		if (err == 0)
 			return table;
 		free(table);
 	}
-	error_set(error, EXIT_STATUS_HOST, "/dev/kvm: KVM_GET_SUPPORTED_CPUID: %s", strerror(-err));
+	error_set(error, EXIT_STATUS_HOST,
+		  "/dev/kvm: KVM_GET_SUPPORTED_CPUID: %s", strerror(-err));
 	return NULL;
 }

@@ -56,14 +56,15 @@ int kvm_add_irqfd(struct kvm *kvm, int fd, unsigned int pin);
  * exit to us. @any: whatever is written (of whatever width where the host can,
  * which spares decoding the instruction on Intel). 0 or -errno.
  */
-int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value, bool any);
+int kvm_add_ioeventfd(struct kvm *kvm, int fd, uint64_t gpa, uint32_t value,
+		      bool any);
 
 /*
  * What CPUID leaves the host can give to a guest, on the heap, with room for
  * @spare more entries; entries beyond nent are zero. NULL with @error.
  */
-struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm, unsigned int spare,
-				       struct error *error);
+struct kvm_cpuid2 *kvm_supported_cpuid(const struct kvm *kvm,
+				       unsigned int spare, struct error *error);
 
 /* ioctl that is repeated on EINTR. -errno instead of -1. */
 int kvm_ioctl(int fd, unsigned long request, uintptr_t argument);

@@ -36,7 +36,8 @@ static void serial_interrupt(void *context)
 	eventfd_write(machine->serial_irq_fd, 1);
 }
 
-int machine_init(struct machine *machine, const struct plan *plan, const struct vmm_config *config,
+int machine_init(struct machine *machine, const struct plan *plan,
+		 const struct vmm_config *config,
 		 const struct machine_listener *listener, struct error *error)
 {
 	memset(machine, 0, sizeof(*machine));
@@ -46,8 +47,10 @@ int machine_init(struct machine *machine, const struct plan *plan, const struct 
 	machine->serial_irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->button_irq_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (machine->serial_irq_fd < 0 || machine->button_irq_fd < 0 || machine->stop_fd < 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "machine: eventfd: %m");
+	if (machine->serial_irq_fd < 0 || machine->button_irq_fd < 0 ||
+	    machine->stop_fd < 0)
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "machine: eventfd: %m");
 	return 0;
 }
 
@@ -55,15 +58,19 @@ int machine_create_memory(struct machine *machine, struct error *error)
 {
 	const struct plan *plan = machine->plan;
 	enum guest_memory_pages pages = machine->config->pages;
-	int err = guest_memory_init(&machine->memory, plan->ram, plan->ram_count, pages);
+	int err = guest_memory_init(&machine->memory, plan->ram,
+				    plan->ram_count, pages);
 
 	if (err == -ENOMEM && pages == GUEST_MEMORY_2M)
-		return error_set(error, EXIT_STATUS_HOST,
-				 "machine.hugepages: the host's pool of 2M pages is too small; "
-				 "mend it with: sudo sysctl vm.nr_hugepages=%llu",
-				 (unsigned long long)(machine->config->memory / (2 * MIB)));
+		return error_set(
+			error, EXIT_STATUS_HOST,
+			"machine.hugepages: the host's pool of 2M pages is too small; "
+			"mend it with: sudo sysctl vm.nr_hugepages=%llu",
+			(unsigned long long)(machine->config->memory /
+					     (2 * MIB)));
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_HOST, "machine.memory: %s", strerror(-err));
+		return error_set(error, EXIT_STATUS_HOST, "machine.memory: %s",
+				 strerror(-err));
 	machine->has_memory = true;
 	return 0;
 }
@@ -76,13 +83,14 @@ int machine_create_kvm(struct machine *machine, int kvm_fd, struct error *error)
 		return -1;
 	machine->has_kvm = true;
 	if (machine->plan->vcpus > machine->kvm.vcpus_max)
-		return error_set(error, EXIT_STATUS_HOST,
-				 "machine.vcpus: %u are more than this host's KVM can: %u",
-				 machine->plan->vcpus, machine->kvm.vcpus_max);
+		return error_set(
+			error, EXIT_STATUS_HOST,
+			"machine.vcpus: %u are more than this host's KVM can: %u",
+			machine->plan->vcpus, machine->kvm.vcpus_max);
 	err = kvm_add_memory(&machine->kvm, &machine->memory);
 	if (err < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: memory slots: %s",
-				 strerror(-err));
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: memory slots: %s", strerror(-err));
 	return kvm_add_irqchip(&machine->kvm, machine->plan->vcpus, error);
 }
 
@@ -93,33 +101,43 @@ static int create_ports(struct machine *machine)
 		const struct bus_handler *handler;
 		void *device;
 	} windows[] = {
-		{ LAYOUT_PORT_COM1, SERIAL_PORTS, &serial_bus_handler, &machine->serial },
-		{ LAYOUT_PORT_SLEEP, PLATFORM_SLEEP_PORTS, &platform_sleep_handler,
+		{ LAYOUT_PORT_COM1, SERIAL_PORTS, &serial_bus_handler,
+		  &machine->serial },
+		{ LAYOUT_PORT_SLEEP, PLATFORM_SLEEP_PORTS,
+		  &platform_sleep_handler, &machine->platform },
+		{ LAYOUT_PORT_RESET, 1, &platform_reset_handler,
 		  &machine->platform },
-		{ LAYOUT_PORT_RESET, 1, &platform_reset_handler, &machine->platform },
-		{ LAYOUT_PORT_KEYBOARD, 1, &platform_keyboard_handler, &machine->platform },
-		{ LAYOUT_PORT_PVPANIC, 1, &platform_pvpanic_handler, &machine->platform },
-		{ LAYOUT_PORT_MARK, 1, &platform_mark_handler, &machine->platform },
+		{ LAYOUT_PORT_KEYBOARD, 1, &platform_keyboard_handler,
+		  &machine->platform },
+		{ LAYOUT_PORT_PVPANIC, 1, &platform_pvpanic_handler,
+		  &machine->platform },
+		{ LAYOUT_PORT_MARK, 1, &platform_mark_handler,
+		  &machine->platform },
 	};
 	unsigned int i;
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(windows); i++) {
-		err = bus_add(&machine->ports, windows[i].first, windows[i].size,
-			      windows[i].handler, windows[i].device);
+		err = bus_add(&machine->ports, windows[i].first,
+			      windows[i].size, windows[i].handler,
+			      windows[i].device);
 		if (err != 0)
 			return err;
 	}
-	err = kvm_add_irqfd(&machine->kvm, machine->serial_irq_fd, LAYOUT_IRQ_COM1);
+	err = kvm_add_irqfd(&machine->kvm, machine->serial_irq_fd,
+			    LAYOUT_IRQ_COM1);
 	if (err < 0)
 		return err;
-	return kvm_add_irqfd(&machine->kvm, machine->button_irq_fd, LAYOUT_IRQ_POWER_BUTTON);
+	return kvm_add_irqfd(&machine->kvm, machine->button_irq_fd,
+			     LAYOUT_IRQ_POWER_BUTTON);
 }
 
-int machine_create_devices(struct machine *machine, struct vm_files *files, struct error *error)
+int machine_create_devices(struct machine *machine, struct vm_files *files,
+			   struct error *error)
 {
 	const struct machine_listener *listener = &machine->listener;
-	const struct serial_backend backend = { serial_transmit, serial_receive_wanted,
+	const struct serial_backend backend = { serial_transmit,
+						serial_receive_wanted,
 						serial_interrupt, machine };
 	struct machine_device *device;
 	unsigned int i;
@@ -136,8 +154,8 @@ int machine_create_devices(struct machine *machine, struct vm_files *files, stru
 	};
 	err = create_ports(machine);
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_HOST, "machine: platform ports: %s",
-				 strerror(-err));
+		return error_set(error, EXIT_STATUS_HOST,
+				 "machine: platform ports: %s", strerror(-err));
 	for (i = 0; i < machine->plan->device_count; i++) {
 		device = &machine->devices[i];
 		device->plan = &machine->plan->devices[i];
@@ -149,21 +167,43 @@ int machine_create_devices(struct machine *machine, struct vm_files *files, stru
 	return 0;
 }
 
-static int set_up_vcpus(struct machine *machine, struct kvm_cpuid2 *table, struct error *error)
+int machine_watch(struct machine *machine, struct event_loop *loop,
+		  struct error *error)
+{
+	struct machine_device *device;
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < machine->device_count; i++) {
+		device = &machine->devices[i];
+		if (!device->class->watch)
+			continue;
+		err = device->class->watch(device, loop);
+		if (err != 0)
+			return error_set(error, EXIT_STATUS_INTERNAL,
+					 "%s: event loop: %s",
+					 device->plan->name, strerror(-err));
+	}
+	return 0;
+}
+
+static int set_up_vcpus(struct machine *machine, struct kvm_cpuid2 *table,
+			struct error *error)
 {
 	unsigned int i;
 	int err;
 
 	for (i = 0; i < machine->plan->vcpus; i++) {
-		if (vcpu_init(&machine->vcpus[i], &machine->kvm, i, &machine->vcpu_platform,
-			      error) != 0)
+		if (vcpu_init(&machine->vcpus[i], &machine->kvm, i,
+			      &machine->vcpu_platform, error) != 0)
 			return -1;
 		machine->vcpu_count++;
 		err = cpu_set_up(machine->vcpus[i].fd, table, i);
 		if (err < 0)
-			return error_set(error, EXIT_STATUS_HOST,
-					 "/dev/kvm: vCPU %u: cannot set it up: %s", i,
-					 strerror(-err));
+			return error_set(
+				error, EXIT_STATUS_HOST,
+				"/dev/kvm: vCPU %u: cannot set it up: %s", i,
+				strerror(-err));
 	}
 	return 0;
 }
@@ -187,11 +227,12 @@ int machine_create_vcpus(struct machine *machine, struct error *error)
 	};
 	err = vcpu_set_up_kick();
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "machine: sigaction: %s",
-				 strerror(-err));
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "machine: sigaction: %s", strerror(-err));
 	machine->vcpus = calloc(machine->plan->vcpus, sizeof(*machine->vcpus));
 	if (!machine->vcpus)
-		return error_set(error, EXIT_STATUS_INTERNAL, "machine: no memory");
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "machine: no memory");
 	table = kvm_supported_cpuid(&machine->kvm, CPUID_SPARE, error);
 	if (!table)
 		return -1;
@@ -201,21 +242,26 @@ int machine_create_vcpus(struct machine *machine, struct error *error)
 	return err;
 }
 
-int machine_load(struct machine *machine, const struct boot_files *files, struct error *error)
+int machine_load(struct machine *machine, const struct boot_files *files,
+		 struct error *error)
 {
 	struct boot_entry entry;
 	int err;
 
-	if (boot_load(&machine->memory, machine->plan, files, &entry, error) != 0)
+	if (boot_load(&machine->memory, machine->plan, files, &entry, error) !=
+	    0)
 		return -1;
 	err = cpu_set_entry(machine->vcpus[0].fd, &entry);
 	if (err < 0)
-		return error_set(error, EXIT_STATUS_HOST,
-				 "/dev/kvm: vCPU 0: cannot set its registers: %s", strerror(-err));
+		return error_set(
+			error, EXIT_STATUS_HOST,
+			"/dev/kvm: vCPU 0: cannot set its registers: %s",
+			strerror(-err));
 	return 0;
 }
 
-int machine_start(struct machine *machine, struct threads *threads, struct error *error)
+int machine_start(struct machine *machine, struct threads *threads,
+		  struct error *error)
 {
 	struct machine_device *device;
 	unsigned int i;
@@ -225,7 +271,8 @@ int machine_start(struct machine *machine, struct threads *threads, struct error
 		device = &machine->devices[i];
 		err = device->class->start_threads(device, threads);
 		if (err != 0)
-			return error_set(error, EXIT_STATUS_HOST, "%s: cannot start a thread: %s",
+			return error_set(error, EXIT_STATUS_HOST,
+					 "%s: cannot start a thread: %s",
 					 device->plan->name, strerror(-err));
 	}
 	/* Vcpu 0 last: until then the others wait to be woken by it. */
@@ -233,7 +280,8 @@ int machine_start(struct machine *machine, struct threads *threads, struct error
 		err = vcpu_start(&machine->vcpus[i], threads);
 		if (err != 0)
 			return error_set(error, EXIT_STATUS_HOST,
-					 "vCPU %u: cannot start its thread: %s", i, strerror(-err));
+					 "vCPU %u: cannot start its thread: %s",
+					 i, strerror(-err));
 	}
 	return 0;
 }
@@ -270,7 +318,10 @@ void machine_destroy(struct machine *machine)
 		vcpu_destroy(&machine->vcpus[--machine->vcpu_count]);
 	free(machine->vcpus);
 	while (machine->device_count > 0)
-		machine_device_destroy(&machine->devices[--machine->device_count]);
+		machine_device_destroy(
+			&machine->devices[--machine->device_count]);
+	if (machine->has_iommu)
+		iommu_destroy(&machine->iommu);
 	if (machine->has_serial)
 		serial_destroy(&machine->serial);
 	if (machine->has_kvm)
@@ -287,7 +338,8 @@ void machine_press_power_button(struct machine *machine)
 	eventfd_write(machine->button_irq_fd, 1);
 }
 
-size_t machine_console_input(struct machine *machine, const uint8_t *bytes, size_t count)
+size_t machine_console_input(struct machine *machine, const uint8_t *bytes,
+			     size_t count)
 {
 	return serial_receive(&machine->serial, bytes, count);
 }

@@ -14,6 +14,7 @@
 #include "devices/platform.h"
 #include "devices/serial.h"
 #include "memory/guest_memory.h"
+#include "memory/iommu.h"
 #include "vmm/kvm.h"
 #include "vmm/plan.h"
 #include "vmm/vcpu.h"
@@ -24,10 +25,12 @@
 
 struct boot_files;
 struct error;
+struct event_loop;
 struct machine;
 struct machine_device_class;
 struct threads;
 struct virtio_device;
+struct virtio_iommu;
 struct vm_files;
 
 struct machine_device {
@@ -59,7 +62,7 @@ struct machine {
 	const struct plan *plan; /* the caller's */
 	const struct vmm_config *config; /* the caller's */
 	struct machine_listener listener;
-	bool has_memory, has_kvm, has_serial;
+	bool has_memory, has_kvm, has_serial, has_iommu;
 	struct guest_memory memory;
 	struct kvm kvm;
 	struct bus ports, mmio;
@@ -70,24 +73,35 @@ struct machine {
 	struct vcpu_platform vcpu_platform;
 	unsigned int vcpu_count; /* created */
 	struct vcpu *vcpus;
+	struct iommu iommu; /* if has_iommu */
+	struct virtio_iommu *viommu; /* its device, or NULL */
+	char endpoint_name[64]; /* the main thread's, for messages */
 	unsigned int device_count; /* created */
 	struct machine_device devices[LAYOUT_DEVICES_MAX];
 };
 
 /* Nothing is there yet; @plan, @config and @listener's context outlive the machine. 0 or -1. */
-int machine_init(struct machine *machine, const struct plan *plan, const struct vmm_config *config,
+int machine_init(struct machine *machine, const struct plan *plan,
+		 const struct vmm_config *config,
 		 const struct machine_listener *listener, struct error *error);
 
 /* The steps: 0, or -1 with @error. */
 int machine_create_memory(struct machine *machine, struct error *error);
 /* @kvm_fd stays the caller's, open until the end. Memory slots, then the irqchip. */
-int machine_create_kvm(struct machine *machine, int kvm_fd, struct error *error);
+int machine_create_kvm(struct machine *machine, int kvm_fd,
+		       struct error *error);
 /* Takes the disks' descriptors out of @files. */
-int machine_create_devices(struct machine *machine, struct vm_files *files, struct error *error);
+int machine_create_devices(struct machine *machine, struct vm_files *files,
+			   struct error *error);
+/* What devices have for the main thread. @loop lives longer than the machine. */
+int machine_watch(struct machine *machine, struct event_loop *loop,
+		  struct error *error);
 int machine_create_vcpus(struct machine *machine, struct error *error);
-int machine_load(struct machine *machine, const struct boot_files *files, struct error *error);
+int machine_load(struct machine *machine, const struct boot_files *files,
+		 struct error *error);
 /* Device threads, then the vCPUs': the guest runs. */
-int machine_start(struct machine *machine, struct threads *threads, struct error *error);
+int machine_start(struct machine *machine, struct threads *threads,
+		  struct error *error);
 
 /* Makes vCPUs leave their loops soon, at once the one that calls. Any thread. */
 void machine_leave(struct machine *machine);
@@ -104,7 +118,8 @@ void machine_destroy(struct machine *machine);
 void machine_press_power_button(struct machine *machine);
 
 /* Console input: how many bytes were taken. */
-size_t machine_console_input(struct machine *machine, const uint8_t *bytes, size_t count);
+size_t machine_console_input(struct machine *machine, const uint8_t *bytes,
+			     size_t count);
 void machine_console_writable(struct machine *machine);
 
 #endif

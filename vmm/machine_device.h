@@ -20,15 +20,20 @@ struct machine_device_counters {
 
 struct machine_device_class {
 	/* Sets device->self and device->device. 0 or -1 with @error. */
-	int (*create)(struct machine_device *device, struct vm_files *files, struct error *error);
-	int (*start_threads)(struct machine_device *device, struct threads *threads);
+	int (*create)(struct machine_device *device, struct vm_files *files,
+		      struct error *error);
+	/* Puts what the main thread does for it on the loop; 0 or -errno. NULL: nothing. */
+	int (*watch)(struct machine_device *device, struct event_loop *loop);
+	int (*start_threads)(struct machine_device *device,
+			     struct threads *threads);
 	/* After the vCPUs have ended; counters stay readable. */
 	void (*join_threads)(struct machine_device *device);
 	void (*destroy)(struct machine_device *device);
 	/* The eventfd for notifications of queue @index; -1: they exit to us. */
 	int (*kick_fd)(const struct machine_device *device, unsigned int index);
 	/* Any thread. */
-	struct machine_device_counters (*count)(const struct machine_device *device);
+	struct machine_device_counters (*count)(
+		const struct machine_device *device);
 };
 
 /* Creates the device that device->plan asks for and puts it on bus and pins. 0 or -1. */

@@ -14,8 +14,7 @@
 
 /*
  * What this version can build. The others are left out of the plan (cli/ says
- * so to the user). The IOMMU is planned and described to the guest; [iommu]
- * enabled = yes reaches here once there is a device for it.
+ * so to the user).
  */
 static const bool type_available[] = {
 	[PLANNED_IOMMU] = true,

@@ -46,7 +46,8 @@ struct guest {
 
 static int fail(struct probe_result *result, const char *what, int err)
 {
-	snprintf(result->reason, sizeof(result->reason), "/dev/kvm: %s: %s", what, strerror(err));
+	snprintf(result->reason, sizeof(result->reason), "/dev/kvm: %s: %s",
+		 what, strerror(err));
 	return -1;
 }
 
@@ -62,8 +63,13 @@ static void put_code(uint8_t *memory)
 static int set_segments(const struct guest *guest)
 {
 	const struct kvm_segment data = {
-		.limit = UINT32_MAX, .selector = 0x18, .type = 3, .present = 1,
-		.db = 1,	     .s = 1,	       .g = 1,
+		.limit = UINT32_MAX,
+		.selector = 0x18,
+		.type = 3,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 	struct kvm_sregs sregs;
 	int err = kvm_ioctl(guest->vcpu_fd, KVM_GET_SREGS, (uintptr_t)&sregs);
@@ -84,8 +90,8 @@ static int create_vcpu(struct guest *guest, struct probe_result *result)
 	guest->vcpu_fd = kvm_ioctl(guest->kvm.vm_fd, KVM_CREATE_VCPU, 0);
 	if (guest->vcpu_fd < 0)
 		return fail(result, "KVM_CREATE_VCPU", -guest->vcpu_fd);
-	guest->run = mmap(NULL, guest->kvm.run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  guest->vcpu_fd, 0);
+	guest->run = mmap(NULL, guest->kvm.run_bytes, PROT_READ | PROT_WRITE,
+			  MAP_SHARED, guest->vcpu_fd, 0);
 	if (guest->run == MAP_FAILED) {
 		err = errno;
 		goto err_close;
@@ -131,7 +137,10 @@ static void destroy_guest(struct guest *guest)
 static uint64_t run_code(struct guest *guest, uint64_t address, uint32_t turns)
 {
 	struct kvm_regs regs = {
-		.rip = address, .rcx = turns, .rsi = MMIO_ADDRESS, .rflags = 2,
+		.rip = address,
+		.rcx = turns,
+		.rsi = MMIO_ADDRESS,
+		.rflags = 2,
 	};
 	uint64_t start;
 
@@ -175,8 +184,8 @@ static int measure(struct guest *guest, struct probe_result *result)
 		if (ns == 0)
 			goto err_astray;
 	} while (ns - MIN(ns, shortest) < LONG_ENOUGH_NS && turns < TURNS_MAX);
-	result->ns_per_instruction =
-		(double)(ns - MIN(ns, shortest)) / ((double)(turns - 1) * LOOP_INSTRUCTIONS);
+	result->ns_per_instruction = (double)(ns - MIN(ns, shortest)) /
+				     ((double)(turns - 1) * LOOP_INSTRUCTIONS);
 
 	shortest = best_run(guest, CODE_MMIO, 1);
 	exits = best_run(guest, CODE_MMIO, 1 + EXITS);
@@ -196,10 +205,11 @@ static void judge(struct probe_result *result)
 {
 	result->native = result->ns_per_instruction < NATIVE_NS;
 	if (!result->native)
-		snprintf(result->reason, sizeof(result->reason),
-			 "/dev/kvm: interprets guest code (%.0f ns an instruction): a stock kernel "
-			 "would take hours to boot",
-			 result->ns_per_instruction);
+		snprintf(
+			result->reason, sizeof(result->reason),
+			"/dev/kvm: interprets guest code (%.0f ns an instruction): a stock kernel "
+			"would take hours to boot",
+			result->ns_per_instruction);
 }
 
 int probe_run(struct probe_result *result, struct error *error)

@@ -42,7 +42,8 @@ static void take_line(struct sum *sum, const char *line)
 	}
 }
 
-int smaps_sum(int fd, const struct smaps_range *excluded, unsigned int count, uint64_t *bytes)
+int smaps_sum(int fd, const struct smaps_range *excluded, unsigned int count,
+	      uint64_t *bytes)
 {
 	struct sum sum = { .excluded = excluded, .count = count };
 	char line[64]; /* the rest of a longer one does not matter */

@@ -16,6 +16,7 @@ struct smaps_range {
  * do not begin inside one of the @count ranges @excluded. 0 or -errno, -EBADMSG
  * for something that is no smaps.
  */
-int smaps_sum(int fd, const struct smaps_range *excluded, unsigned int count, uint64_t *bytes);
+int smaps_sum(int fd, const struct smaps_range *excluded, unsigned int count,
+	      uint64_t *bytes);
 
 #endif

@@ -15,12 +15,14 @@ struct walk {
 
 size_t stats_counter_count(const struct stats_shape *shape)
 {
-	size_t count = shape->vcpus * (size_t)STATS_VCPU_COUNTERS + STATS_IOMMU_COUNTERS;
+	size_t count = shape->vcpus * (size_t)STATS_VCPU_COUNTERS +
+		       STATS_IOMMU_COUNTERS;
 	unsigned int i;
 
 	for (i = 0; i < shape->device_count; i++)
-		count += STATS_DEVICE_COUNTERS +
-			 shape->devices[i].queues * (size_t)STATS_QUEUE_COUNTERS;
+		count +=
+			STATS_DEVICE_COUNTERS +
+			shape->devices[i].queues * (size_t)STATS_QUEUE_COUNTERS;
 	return count;
 }
 
@@ -42,7 +44,8 @@ static void write_counter(struct walk *walk, const char *key)
 		number_or_null(walk->json, key, value);
 }
 
-static void write_counters(struct walk *walk, const char *const *keys, unsigned int count)
+static void write_counters(struct walk *walk, const char *const *keys,
+			   unsigned int count)
 {
 	unsigned int i;
 
@@ -139,7 +142,8 @@ static void write_devices(struct walk *walk, const struct stats_shape *shape)
 	json_array_end(walk->json);
 }
 
-static void write_all_counters(struct json *json, const struct stats_report *report,
+static void write_all_counters(struct json *json,
+			       const struct stats_report *report,
 			       const uint64_t *counters, const uint64_t *from)
 {
 	struct walk walk = { .json = json, .at = counters, .from = from };

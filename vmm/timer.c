@@ -15,12 +15,13 @@ static void timer_ready(void *context, uint32_t events)
 
 	(void)events;
 	/* Set anew meanwhile: EAGAIN. */
-	if (read(timer->source.fd, &expirations, sizeof(expirations)) == sizeof(expirations))
+	if (read(timer->source.fd, &expirations, sizeof(expirations)) ==
+	    sizeof(expirations))
 		timer->expired(timer->context);
 }
 
-int timer_init(struct timer *timer, struct event_loop *loop, void (*expired)(void *context),
-	       void *context)
+int timer_init(struct timer *timer, struct event_loop *loop,
+	       void (*expired)(void *context), void *context)
 {
 	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int err;
@@ -54,7 +55,8 @@ void timer_set(struct timer *timer, uint32_t ms)
 {
 	uint32_t wait = ms ? ms : 1;
 	struct itimerspec when = {
-		.it_value = { .tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000L },
+		.it_value = { .tv_sec = wait / 1000,
+			      .tv_nsec = wait % 1000 * 1000000L },
 	};
 
 	timerfd_settime(timer->source.fd, 0, &when, NULL);

@@ -15,8 +15,8 @@ struct timer {
 };
 
 /* Not set yet. 0 or -errno. */
-int timer_init(struct timer *timer, struct event_loop *loop, void (*expired)(void *context),
-	       void *context);
+int timer_init(struct timer *timer, struct event_loop *loop,
+	       void (*expired)(void *context), void *context);
 /* Also for a zeroed one that was never initialised. */
 void timer_destroy(struct timer *timer);
 

@@ -55,13 +55,16 @@ int vcpu_init(struct vcpu *vcpu, const struct kvm *kvm, unsigned int index,
 	vcpu->run_bytes = kvm->run_bytes;
 	vcpu->fd = kvm_ioctl(kvm->vm_fd, KVM_CREATE_VCPU, index);
 	if (vcpu->fd < 0)
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: vCPU %u: KVM_CREATE_VCPU: %s",
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: vCPU %u: KVM_CREATE_VCPU: %s",
 				 index, strerror(-vcpu->fd));
-	vcpu->run = mmap(NULL, vcpu->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	vcpu->run = mmap(NULL, vcpu->run_bytes, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED) {
 		err = errno;
 		close(vcpu->fd);
-		return error_set(error, EXIT_STATUS_HOST, "/dev/kvm: vCPU %u: mmap: %s", index,
+		return error_set(error, EXIT_STATUS_HOST,
+				 "/dev/kvm: vCPU %u: mmap: %s", index,
 				 strerror(err));
 	}
 	lock_init(&vcpu->lock);
@@ -89,7 +92,8 @@ void vcpu_request_registers(struct vcpu *vcpu)
 	vcpu_kick(vcpu);
 }
 
-uint64_t vcpu_published_registers(struct vcpu *vcpu, struct vcpu_registers *registers)
+uint64_t vcpu_published_registers(struct vcpu *vcpu,
+				  struct vcpu_registers *registers)
 {
 	uint64_t version;
 
@@ -132,7 +136,8 @@ static bool should_stop(const struct vcpu *vcpu)
 static void serve_requests(struct vcpu *vcpu)
 {
 	__atomic_exchange_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	if (__atomic_exchange_n(&vcpu->requests, 0, __ATOMIC_SEQ_CST) & REQUEST_REGISTERS)
+	if (__atomic_exchange_n(&vcpu->requests, 0, __ATOMIC_SEQ_CST) &
+	    REQUEST_REGISTERS)
 		publish_registers(vcpu);
 }
 
@@ -141,7 +146,8 @@ static void end_by_error(struct vcpu *vcpu, int err)
 	char detail[128];
 
 	snprintf(detail, sizeof(detail), "KVM_RUN: %s", strerror(err));
-	vcpu->platform->ended(vcpu->platform->context, vcpu->index, VCPU_END_UNRECOVERABLE, detail);
+	vcpu->platform->ended(vcpu->platform->context, vcpu->index,
+			      VCPU_END_UNRECOVERABLE, detail);
 }
 
 static void run_guest(struct vcpu *vcpu)
@@ -185,7 +191,8 @@ int vcpu_start(struct vcpu *vcpu, struct threads *threads)
 	int err;
 
 	snprintf(name, sizeof(name), "vcpu.%u", vcpu->index);
-	err = threads_start(threads, &vcpu->thread, THREAD_VCPU, name, thread_body, vcpu);
+	err = threads_start(threads, &vcpu->thread, THREAD_VCPU, name,
+			    thread_body, vcpu);
 	vcpu->started = err == 0;
 	return err;
 }

@@ -51,7 +51,8 @@ struct vcpu_platform {
 	const struct bus *mmio;
 	uint32_t stop; /* atomic: leave the loop */
 	/* vCPU thread; @detail is one line, the caller's. */
-	void (*ended)(void *context, unsigned int index, enum vcpu_end end, const char *detail);
+	void (*ended)(void *context, unsigned int index, enum vcpu_end end,
+		      const char *detail);
 	/* Just before the first KVM_RUN of vCPU 0, on its thread. May be NULL. */
 	void (*first_run)(void *context);
 	void *context;
@@ -102,7 +103,8 @@ void vcpu_kick(struct vcpu *vcpu);
 void vcpu_request_registers(struct vcpu *vcpu);
 
 /* What was published last, and its version: 0, nothing filled, when nothing was. */
-uint64_t vcpu_published_registers(struct vcpu *vcpu, struct vcpu_registers *registers);
+uint64_t vcpu_published_registers(struct vcpu *vcpu,
+				  struct vcpu_registers *registers);
 
 struct vcpu_exits vcpu_count(const struct vcpu *vcpu);
 struct vcpu_access vcpu_last_port(const struct vcpu *vcpu);

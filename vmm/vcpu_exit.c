@@ -15,8 +15,8 @@
 
 uint64_t vcpu_access_pack(uint64_t address, uint32_t len, bool write)
 {
-	return address << ACCESS_ADDRESS_SHIFT | (write ? ACCESS_WRITE : 0) | ACCESS_VALID |
-	       (len & ACCESS_LEN);
+	return address << ACCESS_ADDRESS_SHIFT | (write ? ACCESS_WRITE : 0) |
+	       ACCESS_VALID | (len & ACCESS_LEN);
 }
 
 struct vcpu_access vcpu_access_unpack(uint64_t packed)
@@ -36,8 +36,8 @@ static void count(uint64_t *counter)
 	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
-static void access_bus(const struct bus *bus, uint64_t address, uint8_t *data, uint32_t len,
-		       bool write)
+static void access_bus(const struct bus *bus, uint64_t address, uint8_t *data,
+		       uint32_t len, bool write)
 {
 	if (write)
 		bus_write(bus, address, data, len);
@@ -46,8 +46,8 @@ static void access_bus(const struct bus *bus, uint64_t address, uint8_t *data, u
 }
 
 /* KVM cuts what crosses a page or is a string, so any length up to 8 can come. */
-static void access_pieces(const struct bus *bus, uint64_t address, uint8_t *data, uint32_t len,
-			  bool write)
+static void access_pieces(const struct bus *bus, uint64_t address,
+			  uint8_t *data, uint32_t len, bool write)
 {
 	uint32_t piece;
 
@@ -71,10 +71,11 @@ static void handle_mmio(struct vcpu *vcpu)
 
 	count(&vcpu->exits.mmio);
 	__atomic_store_n(&vcpu->last_mmio,
-			 vcpu_access_pack(run->mmio.phys_addr, len, run->mmio.is_write),
+			 vcpu_access_pack(run->mmio.phys_addr, len,
+					  run->mmio.is_write),
 			 __ATOMIC_RELAXED);
-	access_pieces(vcpu->platform->mmio, run->mmio.phys_addr, run->mmio.data, len,
-		      run->mmio.is_write);
+	access_pieces(vcpu->platform->mmio, run->mmio.phys_addr, run->mmio.data,
+		      len, run->mmio.is_write);
 }
 
 /* A string instruction makes `count` accesses to one port. */
@@ -86,16 +87,19 @@ static void handle_port(struct vcpu *vcpu)
 	uint32_t i;
 
 	count(&vcpu->exits.pio);
-	__atomic_store_n(&vcpu->last_port, vcpu_access_pack(run->io.port, run->io.size, write),
+	__atomic_store_n(&vcpu->last_port,
+			 vcpu_access_pack(run->io.port, run->io.size, write),
 			 __ATOMIC_RELAXED);
 	for (i = 0; i < run->io.count; i++)
-		access_bus(vcpu->platform->ports, run->io.port, data + (size_t)i * run->io.size,
-			   run->io.size, write);
+		access_bus(vcpu->platform->ports, run->io.port,
+			   data + (size_t)i * run->io.size, run->io.size,
+			   write);
 }
 
 static void end(struct vcpu *vcpu, enum vcpu_end how, const char *detail)
 {
-	vcpu->platform->ended(vcpu->platform->context, vcpu->index, how, detail);
+	vcpu->platform->ended(vcpu->platform->context, vcpu->index, how,
+			      detail);
 }
 
 static void end_unrecoverable(struct vcpu *vcpu)
@@ -107,23 +111,28 @@ static void end_unrecoverable(struct vcpu *vcpu)
 	switch (run->exit_reason) {
 	case KVM_EXIT_INTERNAL_ERROR:
 		/* 1: an instruction that KVM could not emulate */
-		snprintf(what, sizeof(what), "KVM internal error %u%s", run->internal.suberror,
-			 run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION ? " (emulation)" :
-										  "");
+		snprintf(what, sizeof(what), "KVM internal error %u%s",
+			 run->internal.suberror,
+			 run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
+				 ? " (emulation)"
+				 : "");
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		snprintf(what, sizeof(what), "entry failed, hardware reason 0x%llx",
+		snprintf(what, sizeof(what),
+			 "entry failed, hardware reason 0x%llx",
 			 run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_UNKNOWN:
-		snprintf(what, sizeof(what), "unknown exit, hardware reason 0x%llx",
+		snprintf(what, sizeof(what),
+			 "unknown exit, hardware reason 0x%llx",
 			 run->hw.hardware_exit_reason);
 		break;
 	default:
 		snprintf(what, sizeof(what), "KVM exit %u", run->exit_reason);
 	}
 	kvm_ioctl(vcpu->fd, KVM_GET_REGS, (uintptr_t)&regs);
-	snprintf(detail, sizeof(detail), "vCPU %u: %s at rip 0x%llx", vcpu->index, what, regs.rip);
+	snprintf(detail, sizeof(detail), "vCPU %u: %s at rip 0x%llx",
+		 vcpu->index, what, regs.rip);
 	end(vcpu, VCPU_END_UNRECOVERABLE, detail);
 }
 

@@ -4,6 +4,7 @@
 #include "devices/log.h"
 #include "virtio/device.h"
 #include "vmm/machine_device.h"
+#include "vmm/machine_iommu.h"
 #include "vmm/smaps.h"
 
 #include <errno.h>
@@ -21,8 +22,8 @@ void vm_note_time(struct vm *vm, enum vm_time what)
 {
 	uint64_t none = 0;
 
-	__atomic_compare_exchange_n(&vm->times[what], &none, timer_now_ns(), false,
-				    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&vm->times[what], &none, timer_now_ns(),
+				    false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 static uint64_t time_us(const struct vm *vm, enum vm_time what)
@@ -45,9 +46,9 @@ static void make_shape(struct stats_shape *shape, const struct machine *machine)
 		entry = &shape->devices[i];
 		entry->name = device->plan->name;
 		entry->type = planned_type_name(device->plan->type);
-		entry->endpoint = device->plan->endpoint == PLAN_NO_ENDPOINT ?
-					  STATS_UNKNOWN :
-					  device->plan->endpoint;
+		entry->endpoint = device->plan->endpoint == PLAN_NO_ENDPOINT
+					  ? STATS_UNKNOWN
+					  : device->plan->endpoint;
 		entry->queues = device->device->queue_count;
 	}
 }
@@ -86,7 +87,8 @@ static uint64_t *count_queue(const struct queue *queue, uint64_t *out)
 	return out + STATS_QUEUE_COUNTERS;
 }
 
-static uint64_t *count_device(const struct machine_device *device, uint64_t *out)
+static uint64_t *count_device(const struct machine_device *device,
+			      uint64_t *out)
 {
 	struct machine_device_counters counters = device->class->count(device);
 	unsigned int i;
@@ -115,7 +117,7 @@ static void count_all(const struct machine *machine, uint64_t *out)
 		out[STATS_VCPU_OTHER] = exits.other;
 		out += STATS_VCPU_COUNTERS;
 	}
-	memset(out, 0, STATS_IOMMU_COUNTERS * sizeof(*out));
+	machine_iommu_count(machine, out);
 	out += STATS_IOMMU_COUNTERS;
 	for (i = 0; i < machine->device_count; i++)
 		out = count_device(&machine->devices[i], out);
@@ -158,7 +160,8 @@ static uint64_t overhead_bytes(const struct vm *vm)
 		ranges[i].bytes = memory->regions[i].reserved_size;
 	}
 	if (vm->files->smaps < 0 ||
-	    smaps_sum(vm->files->smaps, ranges, memory->region_count, &bytes) != 0)
+	    smaps_sum(vm->files->smaps, ranges, memory->region_count, &bytes) !=
+		    0)
 		return STATS_UNKNOWN;
 	return bytes;
 }
@@ -180,9 +183,11 @@ static void fill_report(struct vm *vm, struct stats_report *report)
 	*report = (struct stats_report){
 		.version = SLUICE_VERSION,
 		.vm = vm->config->name,
-		.uptime_ms = (timer_now_ns() - vm->options->started_ns) / 1000000,
+		.uptime_ms =
+			(timer_now_ns() - vm->options->started_ns) / 1000000,
 		.end_reason = vm->over ? end_reason_name(vm->end.reason) : NULL,
-		.end_detail = vm->over && vm->end.detail[0] ? vm->end.detail : NULL,
+		.end_detail = vm->over && vm->end.detail[0] ? vm->end.detail
+							    : NULL,
 		.setup_us = time_us(vm, VM_TIME_STARTED),
 		.first_run_us = time_us(vm, VM_TIME_FIRST_RUN),
 		.first_console_us = time_us(vm, VM_TIME_FIRST_CONSOLE),
@@ -232,9 +237,12 @@ static char *make_text(struct vm *vm, size_t *length)
 	report.counters = counters;
 	lock_take(&vm->marks.lock);
 	if (vm->marks.has_to) {
-		report.mark_from = memcpy(counters + count, vm->marks.from, count * 8);
-		report.mark_to = memcpy(counters + 2 * count, vm->marks.to, count * 8);
-		report.mark_elapsed_us = (vm->marks.to_ns - vm->marks.from_ns) / 1000;
+		report.mark_from =
+			memcpy(counters + count, vm->marks.from, count * 8);
+		report.mark_to =
+			memcpy(counters + 2 * count, vm->marks.to, count * 8);
+		report.mark_elapsed_us =
+			(vm->marks.to_ns - vm->marks.from_ns) / 1000;
 	}
 	lock_drop(&vm->marks.lock);
 	report.thread_count = list_threads(vm, threads);
@@ -257,13 +265,15 @@ void vm_report_write(struct vm *vm)
 	text = make_text(vm, &length);
 	err = text ? write_file(vm->files->stats, text, length) : -ENOMEM;
 	if (err != 0)
-		log_warn("--stats: %s: %s", vm->config->stats_path, strerror(-err));
+		log_warn("--stats: %s: %s", vm->config->stats_path,
+			 strerror(-err));
 	free(text);
 }
 
 static uint64_t step_us(const struct vm *vm, enum vm_time what)
 {
-	uint64_t before = what == 0 ? vm->options->started_ns : vm->times[what - 1];
+	uint64_t before = what == 0 ? vm->options->started_ns
+				    : vm->times[what - 1];
 
 	return vm->times[what] < before ? 0 : (vm->times[what] - before) / 1000;
 }
@@ -282,15 +292,16 @@ void vm_report_boot_times(const struct vm *vm)
 
 	/* Asked for: comes out whatever the log level. */
 	log_line(LOG_LEVEL_ERROR,
-		 "boot times, us: configuration and files %" PRIu64 ", memory %" PRIu64
-		 ", KVM %" PRIu64 ", devices %" PRIu64 ", vCPUs %" PRIu64 ", kernel %" PRIu64
-		 ", threads %" PRIu64,
+		 "boot times, us: configuration and files %" PRIu64
+		 ", memory %" PRIu64 ", KVM %" PRIu64 ", devices %" PRIu64
+		 ", vCPUs %" PRIu64 ", kernel %" PRIu64 ", threads %" PRIu64,
 		 step_us(vm, VM_TIME_CALLED), step_us(vm, VM_TIME_MEMORY),
 		 step_us(vm, VM_TIME_KVM), step_us(vm, VM_TIME_DEVICES),
 		 step_us(vm, VM_TIME_VCPUS), step_us(vm, VM_TIME_KERNEL),
 		 step_us(vm, VM_TIME_STARTED));
 	for (i = 0; i < sizeof(later) / sizeof(later[0]); i++)
 		if (time_us(vm, later[i].time) != STATS_UNKNOWN)
-			log_line(LOG_LEVEL_ERROR, "boot times, us since the start: %s %" PRIu64,
+			log_line(LOG_LEVEL_ERROR,
+				 "boot times, us since the start: %s %" PRIu64,
 				 later[i].name, time_us(vm, later[i].time));
 }

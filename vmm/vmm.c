@@ -30,7 +30,8 @@
 /* After a reported panic: for the guest's last words, and its own reset. */
 #define PANIC_GRACE_MS 3000
 
-static void vm_end(struct vm *vm, enum end_reason reason, int signal, const char *detail)
+static void vm_end(struct vm *vm, enum end_reason reason, int signal,
+		   const char *detail)
 {
 	end_note(&vm->end, reason, signal, detail);
 	machine_leave(&vm->machine);
@@ -48,7 +49,8 @@ static bool on_transmit(void *context, uint8_t byte)
 		vm_note_time(vm, VM_TIME_FIRST_CONSOLE);
 	}
 	if (panic_scan_byte(&vm->panic_scan, byte))
-		__atomic_store_n(&vm->end.panic_printed, true, __ATOMIC_RELEASE);
+		__atomic_store_n(&vm->end.panic_printed, true,
+				 __ATOMIC_RELEASE);
 	return console_put(&vm->console, byte);
 }
 
@@ -61,7 +63,12 @@ static void on_receive_wanted(void *context)
 
 static void on_power_off(void *context)
 {
-	vm_end(context, END_POWER_OFF, 0, NULL);
+	struct vm *vm = context;
+
+	if (__atomic_load_n(&vm->end.panic_reported, __ATOMIC_ACQUIRE))
+		vm_end(vm, END_PANIC, 0, "reported through pvpanic");
+	else
+		vm_end(vm, END_POWER_OFF, 0, NULL);
 }
 
 static void on_reset(void *context)
@@ -80,7 +87,8 @@ static void on_panicked(void *context)
 {
 	struct vm *vm = context;
 
-	if (!__atomic_exchange_n(&vm->end.panic_reported, true, __ATOMIC_ACQ_REL))
+	if (!__atomic_exchange_n(&vm->end.panic_reported, true,
+				 __ATOMIC_ACQ_REL))
 		timer_set(&vm->panic_timer, PANIC_GRACE_MS);
 }
 
@@ -89,7 +97,8 @@ static void on_mark(void *context, uint8_t value)
 	vm_report_mark(context, value);
 }
 
-static void on_vcpu_ended(void *context, unsigned int index, enum vcpu_end end, const char *detail)
+static void on_vcpu_ended(void *context, unsigned int index, enum vcpu_end end,
+			  const char *detail)
 {
 	(void)index;
 	switch (end) {
@@ -110,6 +119,8 @@ static void on_vcpu_ended(void *context, unsigned int index, enum vcpu_end end, 
 
 static void on_first_run(void *context)
 {
+	/* The main thread may be later than the guest. */
+	vm_note_time(context, VM_TIME_STARTED);
 	vm_note_time(context, VM_TIME_FIRST_RUN);
 }
 
@@ -143,8 +154,10 @@ static void on_stop_timer(void *context)
 {
 	struct vm *vm = context;
 
-	log_info("the guest did not power off within %u ms", vm->config->stop_timeout_ms);
-	vm_end(vm, END_SIGNAL, vm->stop_signal, "the guest did not power off in time");
+	log_info("the guest did not power off within %u ms",
+		 vm->config->stop_timeout_ms);
+	vm_end(vm, END_SIGNAL, vm->stop_signal,
+	       "the guest did not power off in time");
 }
 
 static void press_power_button(struct vm *vm, int signal)
@@ -187,7 +200,8 @@ static void on_control_ended(void *context)
  */
 static void prepare_process(void)
 {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT };
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE,
+				      SIGTRAP, SIGSYS, SIGABRT };
 	sigset_t blocked;
 	unsigned int i;
 
@@ -209,27 +223,31 @@ static int set_up_loop(struct vm *vm, struct error *error)
 		.context = vm,
 	};
 	const struct vmm_options *options = vm->options;
-	int out_fd = vm->config->console == CONSOLE_FILE ? vm->files->console :
-							    options->console_out;
+	int out_fd = vm->config->console == CONSOLE_FILE ? vm->files->console
+							 : options->console_out;
 	int err;
 
 	err = event_loop_init(&vm->loop);
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "epoll: %s", strerror(-err));
+		return error_set(error, EXIT_STATUS_INTERNAL, "epoll: %s",
+				 strerror(-err));
 	vm->has_loop = true;
-	err = console_init(&vm->console, &vm->loop, vm->config->console, options->console_in,
-			   out_fd, true, &listener);
+	err = console_init(&vm->console, &vm->loop, vm->config->console,
+			   options->console_in, out_fd, true, &listener);
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "console: %s", strerror(-err));
+		return error_set(error, EXIT_STATUS_INTERNAL, "console: %s",
+				 strerror(-err));
 	vm->has_console = true;
 	err = timer_init(&vm->stop_timer, &vm->loop, on_stop_timer, vm);
 	if (err == 0)
-		err = timer_init(&vm->panic_timer, &vm->loop, on_panic_timer, vm);
+		err = timer_init(&vm->panic_timer, &vm->loop, on_panic_timer,
+				 vm);
 	if (err == 0 && options->control_fd >= 0)
-		err = control_init(&vm->control, &vm->loop, options->control_fd, on_command,
-				   on_control_ended, vm);
+		err = control_init(&vm->control, &vm->loop, options->control_fd,
+				   on_command, on_control_ended, vm);
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "event loop: %s", strerror(-err));
+		return error_set(error, EXIT_STATUS_INTERNAL, "event loop: %s",
+				 strerror(-err));
 	return 0;
 }
 
@@ -250,14 +268,16 @@ static int build_machine(struct vm *vm, struct error *error)
 
 	listener.context = vm;
 	vm->has_machine = true;
-	if (machine_init(machine, &vm->plan, vm->config, &listener, error) != 0 ||
+	if (machine_init(machine, &vm->plan, vm->config, &listener, error) !=
+		    0 ||
 	    machine_create_memory(machine, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_MEMORY);
 	if (machine_create_kvm(machine, vm->files->kvm, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_KVM);
-	if (machine_create_devices(machine, vm->files, error) != 0)
+	if (machine_create_devices(machine, vm->files, error) != 0 ||
+	    machine_watch(machine, &vm->loop, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_DEVICES);
 	if (machine_create_vcpus(machine, error) != 0)
@@ -293,19 +313,24 @@ static int start(struct vm *vm, struct error *error)
 	int err;
 
 	if (vm_report_init(vm) != 0)
-		return error_set(error, EXIT_STATUS_INTERNAL, "statistics: no memory");
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "statistics: no memory");
 	err = finisher_start(&vm->finisher, &vm->threads, finish, vm);
 	if (err != 0)
-		return error_set(error, EXIT_STATUS_HOST, "cannot start a thread: %s",
-				 strerror(-err));
+		return error_set(error, EXIT_STATUS_HOST,
+				 "cannot start a thread: %s", strerror(-err));
 	vm->has_finisher = true;
 	if (vm->config->console != CONSOLE_NONE) {
-		err = watchdog_init(&vm->watchdog, &vm->loop, &vm->machine.vcpus[0],
-				    vm->plan.cmdline, &vm->spoke);
+		err = watchdog_init(&vm->watchdog, &vm->loop,
+				    &vm->machine.vcpus[0], vm->plan.cmdline,
+				    &vm->spoke);
 		if (err != 0)
-			return error_set(error, EXIT_STATUS_INTERNAL, "watchdog: %s",
-					 strerror(-err));
+			return error_set(error, EXIT_STATUS_INTERNAL,
+					 "watchdog: %s", strerror(-err));
 	}
+	/* An earlier VM's statistics are not this one's. */
+	if (vm->files->stats >= 0 && ftruncate(vm->files->stats, 0) != 0)
+		log_debug("--stats: %s: %m", vm->config->stats_path);
 	if (machine_start(&vm->machine, &vm->threads, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_STARTED);
@@ -315,9 +340,9 @@ static int start(struct vm *vm, struct error *error)
 static int set_up(struct vm *vm, struct error *error)
 {
 	threads_register_main(&vm->threads, &vm->main_thread, "main");
-	vm_files_open_own(vm->files);
-	if (plan_make(&vm->plan, vm->config, error) != 0 || set_up_loop(vm, error) != 0 ||
-	    build_machine(vm, error) != 0 || load_kernel(vm, error) != 0)
+	if (plan_make(&vm->plan, vm->config, error) != 0 ||
+	    set_up_loop(vm, error) != 0 || build_machine(vm, error) != 0 ||
+	    load_kernel(vm, error) != 0)
 		return -1;
 	return start(vm, error);
 }
@@ -368,9 +393,10 @@ static void stop(struct vm *vm)
 	}
 	if (finisher_run(&vm->finisher, FINISH_MS))
 		return;
-	log_error("the VM did not come to rest within %d s (does a disk hang?): giving up; what "
-		  "the guest wrote last may be lost",
-		  FINISH_MS / 1000);
+	log_error(
+		"the VM did not come to rest within %d s (does a disk hang?): giving up; what "
+		"the guest wrote last may be lost",
+		FINISH_MS / 1000);
 	say_last_words(vm);
 	_exit(end_status(&vm->end));
 }
@@ -381,7 +407,8 @@ static int run(struct vm *vm, struct error *error)
 
 	err = event_loop_run(&vm->loop);
 	if (err != 0) {
-		error_set(error, EXIT_STATUS_INTERNAL, "event loop: %s", strerror(-err));
+		error_set(error, EXIT_STATUS_INTERNAL, "event loop: %s",
+			  strerror(-err));
 		vm_end(vm, END_INTERNAL, 0, "event loop");
 	}
 	vm->over = true;

@@ -14,7 +14,8 @@
 /* Where Linux's own mappings begin: below are its decompressor and first page tables. */
 #define KERNEL_HALF (UINT64_C(1) << 63)
 
-#define INTERPRETED_EXITS 100
+#define FEW_EXITS 100
+#define POLLING_EXITS 1000
 
 /* The console that Linux takes for /dev/console is the last one named. */
 static bool has_serial_console(const char *cmdline)
@@ -25,7 +26,8 @@ static bool has_serial_console(const char *cmdline)
 	while ((found = strstr(at, "console="))) {
 		at = found + strlen("console=");
 		if (found == cmdline || found[-1] == ' ')
-			serial |= strncmp(at, "ttyS0", 5) == 0 || strncmp(at, "uart", 4) == 0;
+			serial |= strncmp(at, "ttyS0", 5) == 0 ||
+				  strncmp(at, "uart", 4) == 0;
 	}
 	return serial || strstr(cmdline, "earlyprintk=ttyS0") ||
 	       strstr(cmdline, "earlyprintk=serial");
@@ -37,45 +39,49 @@ static bool has_word(const char *cmdline, const char *word)
 	const char *at = cmdline;
 
 	while ((at = strstr(at, word))) {
-		if ((at == cmdline || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+		if ((at == cmdline || at[-1] == ' ') &&
+		    (at[length] == ' ' || at[length] == '\0'))
 			return true;
 		at += length;
 	}
 	return false;
 }
 
-static const char *guess_by_port(const struct vcpu_access *access)
+/* Whoever waits at a port that does not answer comes there again and again. */
+static const char *guess_by_port(const struct watchdog_facts *facts)
 {
-	if (access->len == 0)
+	if (facts->last_port.len == 0 || facts->exits.pio < POLLING_EXITS)
 		return NULL;
-	switch (access->address) {
+	switch (facts->last_port.address) {
 	case 0x40:
 	case 0x41:
 	case 0x42:
 	case 0x43:
 	case 0x61:
-		return "it waits for the PC's old timer (PIT), which is not there: is the "
-		       "kernel built with CONFIG_KVM_GUEST?";
+		return "it waits for the PC's old timer (PIT), which is not "
+		       "there: is the kernel built with CONFIG_KVM_GUEST?";
 	case 0x60:
 	case LAYOUT_PORT_KEYBOARD:
-		return "it waits for a keyboard controller, which is not there; add "
-		       "i8042.noaux i8042.nokbd to the command line";
+		return "it waits for a keyboard controller, which is not "
+		       "there; add i8042.noaux i8042.nokbd to the command line";
 	case 0x70:
 	case 0x71:
-		return "it waits for the PC's clock chip (CMOS), which is not there: does the "
-		       "kernel have CONFIG_ACPI?";
+		return "it waits for the PC's clock chip (CMOS), which is not "
+		       "there: is the kernel built with CONFIG_ACPI?";
 	case 0xcf8:
 	case 0xcfc:
-		return "it looks for PCI, which is not there; add pci=off to the command line";
+		return "it looks for PCI, which is not there; add pci=off to "
+		       "the command line";
 	}
 	return NULL;
 }
 
 static bool few_exits(const struct vcpu_exits *exits)
 {
-	return exits->mmio + exits->pio + exits->hlt + exits->other < INTERPRETED_EXITS;
+	return exits->mmio + exits->pio + exits->hlt + exits->other < FEW_EXITS;
 }
 
+/* The likeliest cause comes first. */
 const char *watchdog_guess(const struct watchdog_facts *facts)
 {
 	const struct vcpu_registers *registers = &facts->registers;
@@ -83,27 +89,33 @@ const char *watchdog_guess(const struct watchdog_facts *facts)
 	bool early;
 
 	if (!facts->answered)
-		return "the host's KVM is stuck in the guest, or the host is overloaded";
+		return "the host's KVM is stuck in the guest, or the host is "
+		       "overloaded";
 	early = !(registers->cr0 & CR0_PG) || registers->rip < KERNEL_HALF;
 	if (early && few_exits(&facts->exits))
-		return "the kernel still unpacks itself: this host's KVM may interpret guest code "
-		       "instead of running it (`sluice probe` measures that)";
+		return "the kernel still unpacks itself: the host is very "
+		       "slow, or its KVM interprets guest code instead of "
+		       "running it (`sluice probe` measures that)";
 	if (!has_serial_console(facts->cmdline))
-		return "the command line has no console=ttyS0: the guest may be well and silent";
-	guess = guess_by_port(&facts->last_port);
+		return "the command line has no console=ttyS0: the guest may "
+		       "be well and silent";
+	guess = guess_by_port(facts);
 	if (guess)
 		return guess;
 	if (has_word(facts->cmdline, "quiet"))
-		return "quiet on the command line keeps the kernel silent: without it there may be "
-		       "something to see; else the host is slow";
+		return "the command line says quiet, and the guest is slow; "
+		       "without it the kernel says what it does";
 	if (facts->is_device)
 		return "it waits for a virtio device";
 	if (early)
-		return "the kernel hangs before its own set-up: is it built for x86_64 and KVM?";
-	return "the kernel hangs early; add earlyprintk=ttyS0 to the command line to see where";
+		return "it hangs before its own set-up: is the kernel built "
+		       "for x86_64 and KVM?";
+	return "it hangs early; add earlyprintk=ttyS0 to the command line to "
+	       "see where";
 }
 
-static void describe_access(char *text, size_t size, const struct vcpu_access *access)
+static void describe_access(char *text, size_t size,
+			    const struct vcpu_access *access)
 {
 	if (access->len == 0)
 		snprintf(text, size, "none");
@@ -126,17 +138,21 @@ static void report(struct watchdog *watchdog, bool answered)
 
 	if (answered) {
 		vcpu_published_registers(watchdog->vcpu, &facts.registers);
-		snprintf(where, sizeof(where), "vCPU 0 is at rip 0x%" PRIx64, facts.registers.rip);
+		snprintf(where, sizeof(where), "vCPU 0 is at rip 0x%" PRIx64,
+			 facts.registers.rip);
 	}
-	facts.is_device = facts.last_mmio.len != 0 &&
-			  facts.last_mmio.address - LAYOUT_MMIO_DEVICES <
-				  (uint64_t)LAYOUT_DEVICES_MAX * LAYOUT_MMIO_DEVICE_SIZE;
+	facts.is_device =
+		facts.last_mmio.len != 0 &&
+		facts.last_mmio.address - LAYOUT_MMIO_DEVICES <
+			(uint64_t)LAYOUT_DEVICES_MAX * LAYOUT_MMIO_DEVICE_SIZE;
 	describe_access(port, sizeof(port), &facts.last_port);
 	describe_access(mmio, sizeof(mmio), &facts.last_mmio);
-	log_warn("nothing on the console for %u s: %s; exits: mmio %" PRIu64 ", pio %" PRIu64
-		 ", hlt %" PRIu64 ", other %" PRIu64 "; last port access: %s; last mmio access: %s",
-		 WATCHDOG_SILENCE_MS / 1000, where, facts.exits.mmio, facts.exits.pio,
-		 facts.exits.hlt, facts.exits.other, port, mmio);
+	log_warn("nothing on the console for %u s: %s; exits: mmio %" PRIu64
+		 ", pio %" PRIu64 ", hlt %" PRIu64 ", other %" PRIu64
+		 "; last port access: %s; last mmio access: %s",
+		 WATCHDOG_SILENCE_MS / 1000, where, facts.exits.mmio,
+		 facts.exits.pio, facts.exits.hlt, facts.exits.other, port,
+		 mmio);
 	log_warn("a guess: %s", watchdog_guess(&facts));
 }
 
@@ -149,9 +165,11 @@ static void expired(void *context)
 		return;
 	if (!watchdog->asked) {
 		watchdog->asked = true;
-		watchdog->version = vcpu_published_registers(watchdog->vcpu, &registers);
+		watchdog->version =
+			vcpu_published_registers(watchdog->vcpu, &registers);
 		vcpu_request_registers(watchdog->vcpu);
-	} else if (vcpu_published_registers(watchdog->vcpu, &registers) != watchdog->version) {
+	} else if (vcpu_published_registers(watchdog->vcpu, &registers) !=
+		   watchdog->version) {
 		report(watchdog, true);
 		return;
 	} else if (watchdog->waited_ms >= WATCHDOG_ANSWER_MS) {
@@ -162,12 +180,14 @@ static void expired(void *context)
 	timer_set(&watchdog->timer, POLL_MS);
 }
 
-int watchdog_init(struct watchdog *watchdog, struct event_loop *loop, struct vcpu *vcpu,
-		  const char *cmdline, const bool *spoke)
+int watchdog_init(struct watchdog *watchdog, struct event_loop *loop,
+		  struct vcpu *vcpu, const char *cmdline, const bool *spoke)
 {
 	int err;
 
-	*watchdog = (struct watchdog){ .vcpu = vcpu, .cmdline = cmdline, .spoke = spoke };
+	*watchdog = (struct watchdog){ .vcpu = vcpu,
+				       .cmdline = cmdline,
+				       .spoke = spoke };
 	err = timer_init(&watchdog->timer, loop, expired, watchdog);
 	if (err == 0)
 		timer_set(&watchdog->timer, WATCHDOG_SILENCE_MS);

@@ -42,8 +42,8 @@ struct watchdog {
  * Starts the clock. @vcpu, @cmdline and @spoke (set by whoever sees output) are
  * the caller's until watchdog_destroy. 0 or -errno.
  */
-int watchdog_init(struct watchdog *watchdog, struct event_loop *loop, struct vcpu *vcpu,
-		  const char *cmdline, const bool *spoke);
+int watchdog_init(struct watchdog *watchdog, struct event_loop *loop,
+		  struct vcpu *vcpu, const char *cmdline, const bool *spoke);
 /* Also for a zeroed one. */
 void watchdog_destroy(struct watchdog *watchdog);
 

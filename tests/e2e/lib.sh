@@ -11,7 +11,7 @@ top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=tests/support/guest.sh
 . "$top/tests/support/guest.sh"
 
-sluice=$top/build/sluice
+sluice=${SLUICE_BINARY:-$top/build/sluice}
 guest=$top/build/images/guest
 initrd=$top/build/images/guest.cpio
 work=$(mktemp -d "${TMPDIR:-/tmp}/e2e.XXXXXXXX")

@@ -3,8 +3,8 @@
  * Where a payload guest begins: the PVH entry (32-bit, no paging, ebx = start
  * info), to 64-bit mode with the first 4 GiB mapped one to one, to
  * guest_main(). Page tables and GDT are data, so that a KVM that interprets
- * what it runs has little to do. A second processor, woken by guest_start_cpu,
- * comes through the trampoline at SMP_TRAMPOLINE.
+ * what it runs has little to do. Other processors, woken by guest_start_cpu one
+ * at a time, come through the trampoline at SMP_TRAMPOLINE.
  */
 	.section .note.Xen, "a", @note
 	.long 4, 4, 18		/* name size, descriptor size, PHYS32_ENTRY */
@@ -43,7 +43,7 @@ long_mode:
 	lidt idt_pointer
 	movl %esp, %esp
 	cmpl $boot_stack_end, %esp
-	jne second_cpu
+	jne other_cpu
 	xorl %ebp, %ebp
 	call guest_main
 halt:
@@ -51,14 +51,15 @@ halt:
 	hlt
 	jmp halt
 
-second_cpu:
+other_cpu:
 	xorl %ebp, %ebp
-	call guest_second_main
+	call guest_cpu_arrived
 	jmp halt
 
 /*
- * The second processor: 16-bit code, copied below 1 MiB by guest_start_cpu.
- * It loads the same GDT and joins the 32-bit path above with its own stack.
+ * Another processor: 16-bit code, copied below 1 MiB by guest_start_cpu. It
+ * loads the same GDT and joins the 32-bit path above, on the stack that
+ * guest_start_cpu chose for it.
  */
 	.code16
 	.globl trampoline, trampoline_end
@@ -70,19 +71,19 @@ trampoline:
 	movl %cr0, %eax
 	orl $1, %eax
 	movl %eax, %cr0
-	ljmpl $0x18, $second_start
+	ljmpl $0x18, $other_start
 trampoline_gdt_pointer:
 	.word gdt_end - gdt - 1
 	.long gdt
 trampoline_end:
 
 	.code32
-second_start:
+other_start:
 	movl $0x20, %eax
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
-	movl $second_stack_end, %esp
+	movl guest_cpu_stack, %esp
 	jmp enter_long_mode
 
 	.section .rodata
@@ -128,7 +129,5 @@ start_info:
 	.align 16
 	.skip 16384
 boot_stack_end:
-	.skip 16384
-second_stack_end:
 
 	.section .note.GNU-stack, "", @progbits

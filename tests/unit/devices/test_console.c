@@ -9,7 +9,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <pty.h>
@@ -361,14 +360,13 @@ Test(console, closed_descriptor_is_an_error_and_leaks_nothing)
 	cr_assert_eq(dup(0), next);
 }
 
-static int open_file(int flags, char path[])
+static int open_file(void)
 {
-	int fd;
+	char path[] = "/tmp/sluice-console-XXXXXX";
+	int fd = mkstemp(path);
 
-	strcpy(path, "/tmp/sluice-console-XXXXXX");
-	fd = mkstemp(path);
-	close(fd);
-	return open(path, flags);
+	unlink(path);
+	return fd;
 }
 
 static uint64_t file_size(int fd)
@@ -381,8 +379,8 @@ static uint64_t file_size(int fd)
 
 Test(console, file_as_stdout_goes_on_where_its_offset_is, .timeout = 10)
 {
-	char path[32], text[16] = "";
-	int fd = open_file(O_RDWR, path);
+	char text[16] = "";
+	int fd = open_file();
 
 	cr_assert_eq(write(fd, "head\n", 5), 5);
 	open_console(CONSOLE_STDIO, fd);
@@ -394,14 +392,12 @@ Test(console, file_as_stdout_goes_on_where_its_offset_is, .timeout = 10)
 	cr_assert_str_eq(text, "head\nok!");
 	told.out_of_order = false;
 	close_console();
-	unlink(path);
 }
 
 Test(console, bug18_file_size_limit_loses_bytes_but_not_the_vm, .timeout = 20)
 {
 	struct rlimit limit = { 1000, RLIM_INFINITY };
-	char path[32];
-	int fd = open_file(O_RDWR, path);
+	int fd = open_file();
 
 	open_console(CONSOLE_FILE, fd);
 	setrlimit(RLIMIT_FSIZE, &limit);
@@ -412,7 +408,6 @@ Test(console, bug18_file_size_limit_loses_bytes_but_not_the_vm, .timeout = 20)
 	close_console();
 	limit.rlim_cur = RLIM_INFINITY;
 	setrlimit(RLIMIT_FSIZE, &limit);
-	unlink(path);
 }
 
 Test(console, bounded_output_that_is_no_file_is_just_written, .timeout = 20)

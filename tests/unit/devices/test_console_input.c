@@ -201,6 +201,7 @@ Test(console_input, file_is_read_as_the_guest_wants_it, .timeout = 20)
 	int fd = mkstemp(path), copy = dup(fd);
 	size_t i;
 
+	unlink(path);
 	write_stream(&copy);
 	lseek(fd, 0, SEEK_SET);
 	open_console(fd, true);
@@ -217,7 +218,6 @@ Test(console_input, file_is_read_as_the_guest_wants_it, .timeout = 20)
 		if (guest.bytes[i] != stream_byte(i))
 			cr_assert_fail("wrong byte at %zu", i);
 	close_console();
-	unlink(path);
 }
 
 Test(console_input, dev_null_and_no_input_at_all_end_nothing, .timeout = 10)

@@ -219,5 +219,7 @@ Test(event_loop, bug18_no_descriptor_left_is_an_error_and_leaks_none)
 	limit.rlim_cur = (rlim_t)next + 1; /* the epoll, but no eventfd */
 	setrlimit(RLIMIT_NOFILE, &limit);
 	cr_assert_eq(event_loop_init(&loop), -EMFILE);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 	cr_assert_eq(dup(0), next);
 }

@@ -111,7 +111,7 @@ Test(dma, reset_forgets_requests_and_keeps_counters)
 		cr_assert_eq(
 			publish_tagged((uint16_t)head, 4, head, &published), 0);
 	dma_reset(&dma);
-	cr_assert_eq(dma.in_flight, 0);
+	cr_assert_eq(dma.requests.count, 0);
 	cr_assert_eq(dma.counters.faults, 1);
 
 	/* All heads and all room are there again. */
@@ -144,9 +144,10 @@ Test(dma, publish_copies_the_spans)
 	cr_assert_eq(published[1].first.v, 0x2000);
 	cr_assert_eq(published[1].len, 2);
 	cr_assert_eq(published[1].access, DMA_WRITE);
-	cr_assert_eq(dma.in_flight, 1);
-	cr_assert_eq(dma.slots[3].count, 2);
-	cr_assert_eq(&dma.arena[dma.slots[3].first], published);
+	cr_assert_eq(dma.requests.count, 1);
+	cr_assert_eq(dma.requests.slots[3].count, 2);
+	cr_assert_eq(&dma.requests.arena[dma.requests.slots[3].first],
+		     published);
 	teardown();
 }
 
@@ -159,11 +160,11 @@ Test(dma, a_head_in_flight_is_busy_until_it_is_cleared)
 	cr_assert_eq(publish_tagged(2, 1, 7, &published), 0);
 	cr_assert_eq(publish_tagged(2, 1, 8, &again), -EBUSY);
 	cr_assert_eq(published->first.v, 7);
-	cr_assert_eq(dma.in_flight, 1);
+	cr_assert_eq(dma.requests.count, 1);
 	cr_assert_eq(publish_tagged(3, 1, 8, &again), 0);
 	dma_clear(&dma, 2);
 	cr_assert_eq(publish_tagged(2, 1, 9, &published), 0);
-	cr_assert_eq(dma.in_flight, 2);
+	cr_assert_eq(dma.requests.count, 2);
 	teardown();
 }
 
@@ -176,7 +177,7 @@ Test(dma, a_request_without_spans_is_in_flight_too)
 	cr_assert_not_null(published);
 	cr_assert_eq(dma_publish(&dma, 1, NULL, 0, &published), -EBUSY);
 	dma_clear(&dma, 1);
-	cr_assert_eq(dma.in_flight, 0);
+	cr_assert_eq(dma.requests.count, 0);
 	cr_assert_eq(dma_publish(&dma, 1, NULL, 0, &published), 0);
 	teardown();
 }
@@ -188,15 +189,15 @@ Test(dma, tickets_grow_with_each_publication_and_over_a_reset)
 
 	setup(4);
 	cr_assert_eq(publish_tagged(0, 1, 0, &published), 0);
-	last = dma.slots[0].ticket;
+	last = dma.requests.slots[0].ticket;
 	cr_assert_gt(last, 0);
 	cr_assert_eq(publish_tagged(3, 1, 0, &published), 0);
-	cr_assert_gt(dma.slots[3].ticket, last);
-	last = dma.slots[3].ticket;
+	cr_assert_gt(dma.requests.slots[3].ticket, last);
+	last = dma.requests.slots[3].ticket;
 	dma_clear(&dma, 3);
 	dma_reset(&dma);
 	cr_assert_eq(publish_tagged(1, 1, 0, &published), 0);
-	cr_assert_gt(dma.slots[1].ticket, last);
+	cr_assert_gt(dma.requests.slots[1].ticket, last);
 	teardown();
 }
 
@@ -220,7 +221,7 @@ Test(dma, a_full_arena_says_again_until_something_is_cleared)
 		if (heads > 4) {
 			cr_assert_eq(publish_tagged(4, 1, 4, &published),
 				     -EAGAIN);
-			cr_assert_eq(dma.in_flight, 4);
+			cr_assert_eq(dma.requests.count, 4);
 			/* What was refused is not in flight. */
 			dma_clear(&dma, 2);
 			cr_assert_eq(publish_tagged(4, heads, 4, &published),
@@ -242,7 +243,7 @@ Test(dma, a_request_alone_always_fits)
 		setup(heads);
 		/* From wherever the search for room starts. */
 		for (round = 0; round < 5 * heads; round++) {
-			dma.arena_next = round % (4 * heads + 1);
+			dma.requests.arena_next = round % (4 * heads + 1);
 			cr_assert_eq(
 				publish_tagged(0, heads, round, &published), 0);
 			dma_clear(&dma, 0);
@@ -274,10 +275,11 @@ Test(dma, a_fragmented_arena_says_again_and_serves_what_fits)
 	/* Two holes that touch, over the border of two bitmap words. */
 	dma_clear(&dma, 15);
 	cr_assert_eq(publish_tagged(15, 12, 99, &published), 0);
-	cr_assert_eq(published - dma.arena, 14 * 4);
+	cr_assert_eq(published - dma.requests.arena, 14 * 4);
 	cr_assert_eq(publish_tagged(4, 5, 4, &published), -EAGAIN);
 	for (head = 1; head < 64; head += 2)
-		cr_assert_eq(dma.arena[dma.slots[head].first].first.v,
+		cr_assert_eq(dma.requests.arena[dma.requests.slots[head].first]
+				     .first.v,
 			     head == 15 ? 99 : head);
 	teardown();
 }
@@ -292,7 +294,7 @@ Test(dma, a_queue_with_one_request_at_a_time_uses_the_same_room)
 		cr_assert_eq(publish_tagged((uint16_t)(i % 64), 3, i,
 					    &published),
 			     0);
-		cr_assert_eq(published, dma.arena);
+		cr_assert_eq(published, dma.requests.arena);
 		dma_clear(&dma, (uint16_t)(i % 64));
 	}
 	teardown();
@@ -316,11 +318,12 @@ static unsigned int longest_free_run(unsigned int heads)
 	unsigned int j;
 
 	for (i = 0; i < heads; i++) {
-		for (j = 0; dma.slots[i].ticket && j < dma.slots[i].count;
+		for (j = 0; dma.requests.slots[i].ticket &&
+			    j < dma.requests.slots[i].count;
 		     j++) {
-			cr_assert(!taken[dma.slots[i].first + j],
+			cr_assert(!taken[dma.requests.slots[i].first + j],
 				  "two requests share a span");
-			taken[dma.slots[i].first + j] = true;
+			taken[dma.requests.slots[i].first + j] = true;
 		}
 	}
 	for (i = 0; i < 4 * heads; i++) {
@@ -1097,10 +1100,10 @@ Test(dma, ring_sections_open_and_close_in_turn)
 		     0);
 	for (i = 0; i < 3; i++) {
 		cr_assert(dma_rings_begin(&dma, &ring, 1, &fault));
-		cr_assert_eq(dma.ring_sequence % 2, 1);
+		cr_assert_eq(dma.requests.section % 2, 1);
 		dma_settle(&dma);
 		dma_rings_end(&dma);
-		cr_assert_eq(dma.ring_sequence % 2, 0);
+		cr_assert_eq(dma.requests.section % 2, 0);
 	}
 	cr_assert_eq(dma.counters.faults, 0);
 	teardown();
