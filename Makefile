@@ -100,8 +100,19 @@ $(B)/sluice: $(OBJ)/cli/main.o $(cli_ARCHIVES)
 
 # --- manual pages -----------------------------------------------------------
 
+# Commands, options and keys in them are printed by the program itself.
+
+MAN := $(B)/man/sluice.1 $(B)/man/sluice.ini.5
 .PHONY: man
-man:
+man: $(MAN)
+
+$(B)/man/sluice.1: MAN_TOPIC := options
+$(B)/man/sluice.ini.5: MAN_TOPIC := config
+$(MAN): $(B)/man/%: docs/%.in $(B)/sluice
+	@mkdir -p $(@D)
+	$(B)/sluice help $(MAN_TOPIC) --format=man >$@.body
+	sed -e '/^@[A-Z]*@$$/{r $@.body' -e 'd}' $< >$@.tmp
+	mv $@.tmp $@ && rm -f $@.body
 
 # --- unit tests: one program per room ---------------------------------------
 
@@ -140,16 +151,23 @@ fuzzers: $(FUZZERS)
 
 # --- payload guests: freestanding, booted by their PVH note ------------------
 
-GUEST_CFLAGS := -std=gnu17 $(WARNINGS) -O1 -g -I. -ffreestanding -nostdlib \
+GUEST_CFLAGS := -std=gnu17 $(WARNINGS) -O1 -g -I. -D_GNU_SOURCE \
+	-ffreestanding -nostdlib \
 	-fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
 	-fno-stack-protector -fno-asynchronous-unwind-tables
-GUEST_COMMON := build/guest/obj/start.o build/guest/obj/guest.o
+# What all of them link; virtio/driver.c is the same as the host's.
+GUEST_LIBRARY := guest heap blk
+GUEST_COMMON := $(patsubst %,build/guest/obj/%.o,start $(GUEST_LIBRARY) driver)
 GUESTS := $(patsubst tests/guest/%.c,build/guest/%,$(filter-out \
-	tests/guest/guest.c,$(wildcard tests/guest/*.c)))
+	$(GUEST_LIBRARY:%=tests/guest/%.c),$(wildcard tests/guest/*.c)))
 
 build/guest/obj/%.o: tests/guest/%.c
 	@mkdir -p $(@D)
 	$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+
+build/guest/obj/driver.o: virtio/driver.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -DNDEBUG -MMD -MP -c -o $@ $<
 
 build/guest/obj/%.o: tests/guest/%.S tests/guest/guest.h
 	@mkdir -p $(@D)
@@ -217,12 +235,16 @@ coverage:
 .PHONY: install uninstall clean
 install: all
 	install -D -m 755 build/sluice $(DESTDIR)$(PREFIX)/bin/sluice
+	install -D -m 644 build/man/sluice.1 $(DESTDIR)$(PREFIX)/share/man/man1/sluice.1
+	install -D -m 644 build/man/sluice.ini.5 $(DESTDIR)$(PREFIX)/share/man/man5/sluice.ini.5
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/sluice
+	rm -f $(DESTDIR)$(PREFIX)/bin/sluice \
+		$(DESTDIR)$(PREFIX)/share/man/man1/sluice.1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5/sluice.ini.5
 
 # Keeps build/images: kernels that took a download.
 clean:
 	find build -mindepth 1 -maxdepth 1 ! -name images -exec rm -rf {} +
 
--include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+-include $(shell find $(OBJ) build/guest/obj -name '*.d' 2>/dev/null)

@@ -9,7 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-void byte_stream_init(struct byte_stream *stream, int fd, uint64_t limit, uint64_t deadline_ns)
+void byte_stream_init(struct byte_stream *stream, int fd, uint64_t limit,
+		      uint64_t deadline_ns)
 {
 	stream->fd = fd;
 	stream->left = limit;
@@ -31,10 +32,13 @@ static bool byte_stream_wait(const struct byte_stream *stream)
 
 	for (;;) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		now_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+		now_ns = (uint64_t)now.tv_sec * 1000000000 +
+			 (uint64_t)now.tv_nsec;
 		if (now_ns >= stream->deadline_ns)
 			return false;
-		ready = poll(&poll_fd, 1, (int)((stream->deadline_ns - now_ns) / 1000000) + 1);
+		ready = poll(&poll_fd, 1,
+			     (int)((stream->deadline_ns - now_ns) / 1000000) +
+				     1);
 		if (ready > 0 || (ready < 0 && errno != EINTR))
 			return true;
 	}
@@ -46,7 +50,8 @@ static void byte_stream_fill(struct byte_stream *stream)
 	ssize_t got;
 
 	if (stream->at > 0) {
-		memmove(stream->buffer, stream->buffer + stream->at, stream->have - stream->at);
+		memmove(stream->buffer, stream->buffer + stream->at,
+			stream->have - stream->at);
 		stream->have -= stream->at;
 		stream->at = 0;
 	}
@@ -71,10 +76,12 @@ static void byte_stream_fill(struct byte_stream *stream)
 	}
 }
 
-size_t byte_stream_peek(struct byte_stream *stream, size_t wanted, const uint8_t **bytes)
+size_t byte_stream_peek(struct byte_stream *stream, size_t wanted,
+			const uint8_t **bytes)
 {
 	wanted = MIN(wanted, sizeof(stream->buffer));
-	while (stream->have - stream->at < wanted && stream->end == BYTE_STREAM_GOES_ON)
+	while (stream->have - stream->at < wanted &&
+	       stream->end == BYTE_STREAM_GOES_ON)
 		byte_stream_fill(stream);
 	*bytes = stream->buffer + stream->at;
 	return stream->have - stream->at;

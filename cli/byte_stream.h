@@ -31,14 +31,16 @@ struct byte_stream {
 	uint8_t buffer[BYTE_STREAM_BUFFER];
 };
 
-void byte_stream_init(struct byte_stream *stream, int fd, uint64_t limit, uint64_t deadline_ns);
+void byte_stream_init(struct byte_stream *stream, int fd, uint64_t limit,
+		      uint64_t deadline_ns);
 
 /*
  * The next bytes without taking them, at least @wanted (at most
  * BYTE_STREAM_BUFFER) unless the stream ends before: how many there are, *@bytes
  * points at them until the next call.
  */
-size_t byte_stream_peek(struct byte_stream *stream, size_t wanted, const uint8_t **bytes);
+size_t byte_stream_peek(struct byte_stream *stream, size_t wanted,
+			const uint8_t **bytes);
 
 /* Takes @count bytes. False: it ended before. */
 bool byte_stream_skip(struct byte_stream *stream, uint64_t count);

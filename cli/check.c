@@ -46,7 +46,8 @@ void check_warn(const char *format, ...)
 	problems_print(line);
 }
 
-void check_report(const struct check *check, const char *key, const struct error *error)
+void check_report(const struct check *check, const char *key,
+		  const struct error *error)
 {
 	struct error keyed;
 
@@ -56,7 +57,8 @@ void check_report(const struct check *check, const char *key, const struct error
 
 const char *check_size(uint64_t bytes, char buffer[static CHECK_SIZE_MAX])
 {
-	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+	static const char *const units[] = { "bytes", "KiB", "MiB", "GiB",
+					     "TiB" };
 	double number = (double)bytes;
 	unsigned int unit = 0;
 
@@ -65,10 +67,11 @@ const char *check_size(uint64_t bytes, char buffer[static CHECK_SIZE_MAX])
 		unit++;
 	}
 	if (number == (double)(uint64_t)number)
-		snprintf(buffer, CHECK_SIZE_MAX, "%llu %s", (unsigned long long)number,
-			 units[unit]);
+		snprintf(buffer, CHECK_SIZE_MAX, "%llu %s",
+			 (unsigned long long)number, units[unit]);
 	else
-		snprintf(buffer, CHECK_SIZE_MAX, "%.1f %s", number, units[unit]);
+		snprintf(buffer, CHECK_SIZE_MAX, "%.1f %s", number,
+			 units[unit]);
 	return buffer;
 }
 
@@ -90,7 +93,8 @@ static void check_configuration(const struct check *check)
 	printf("machine\n");
 	check_line("name", "%s", config->name ? config->name : "");
 	check_line("vcpus", "%u", config->vcpus);
-	check_line("memory", "%s, %s", check_size(config->memory, size), pages[config->pages]);
+	check_line("memory", "%s, %s", check_size(config->memory, size),
+		   pages[config->pages]);
 	check_line("console", "%s%s", outputs[config->console],
 		   config->console_path ? config->console_path : "");
 	check_line("iommu", "%s", config->iommu.enabled ? "on" : "off");
@@ -101,7 +105,8 @@ static void check_range(uint64_t first, uint64_t bytes, const char *what)
 	char size[CHECK_SIZE_MAX];
 
 	printf("  0x%012llx-0x%012llx  %-9s %s\n", (unsigned long long)first,
-	       (unsigned long long)(first + bytes - 1), check_size(bytes, size), what);
+	       (unsigned long long)(first + bytes - 1), check_size(bytes, size),
+	       what);
 }
 
 /* What the guest finds where, as vmm/layout.h has it. */
@@ -111,16 +116,19 @@ static void check_memory_map(const struct plan *plan)
 
 	printf("\nmemory map\n");
 	check_range(0, MIN(low, LAYOUT_LOW_MEMORY_END), "RAM");
-	check_range(LAYOUT_LOW_MEMORY_END, LAYOUT_KERNEL - LAYOUT_LOW_MEMORY_END,
+	check_range(LAYOUT_LOW_MEMORY_END,
+		    LAYOUT_KERNEL - LAYOUT_LOW_MEMORY_END,
 		    "reserved, ACPI tables");
 	if (low > LAYOUT_KERNEL)
 		check_range(LAYOUT_KERNEL, low - LAYOUT_KERNEL, "RAM");
 	if (plan->device_count)
 		check_range(LAYOUT_MMIO_DEVICES,
-			    (uint64_t)plan->device_count * LAYOUT_MMIO_DEVICE_SIZE,
+			    (uint64_t)plan->device_count *
+				    LAYOUT_MMIO_DEVICE_SIZE,
 			    "virtio devices");
 	check_range(LAYOUT_IOAPIC, PAGE_SIZE, "IOAPIC");
-	check_range(LAYOUT_MSI_FIRST, (uint64_t)LAYOUT_MSI_LAST - LAYOUT_MSI_FIRST + 1,
+	check_range(LAYOUT_MSI_FIRST,
+		    (uint64_t)LAYOUT_MSI_LAST - LAYOUT_MSI_FIRST + 1,
 		    "local APIC, MSIs");
 	for (unsigned int i = 1; i < plan->ram_count; i++)
 		check_range(plan->ram[i].first, plan->ram[i].size, "RAM");
@@ -128,30 +136,34 @@ static void check_memory_map(const struct plan *plan)
 
 static void check_devices(const struct plan *plan)
 {
-	printf("\ndevices\n  %-32s %-13s %-11s %-10s %s\n", "name", "type", "address", "interrupt",
-	       "endpoint");
-	printf("  %-32s %-13s %-11s %-10d %s\n", "console", "16550A", "port 0x3f8",
-	       LAYOUT_IRQ_COM1, "-");
+	printf("\ndevices\n  %-32s %-13s %-11s %-10s %s\n", "name", "type",
+	       "address", "interrupt", "endpoint");
+	printf("  %-32s %-13s %-11s %-10d %s\n", "console", "16550A",
+	       "port 0x3f8", LAYOUT_IRQ_COM1, "-");
 	for (unsigned int i = 0; i < plan->device_count; i++) {
 		const struct planned_device *device = &plan->devices[i];
 		char endpoint[16] = "-";
 
 		if (device->endpoint != PLAN_NO_ENDPOINT)
-			snprintf(endpoint, sizeof(endpoint), "%u", device->endpoint);
+			snprintf(endpoint, sizeof(endpoint), "%u",
+				 device->endpoint);
 		printf("  %-32s %-13s 0x%-9llx %-10u %s\n", device->name,
-		       planned_type_name(device->type), (unsigned long long)device->mmio,
-		       device->irq, endpoint);
+		       planned_type_name(device->type),
+		       (unsigned long long)device->mmio, device->irq, endpoint);
 	}
 }
 
 /* The value of the last parameter @name ("root=") of @cmdline that starts with @value. */
-static bool check_cmdline_has(const char *cmdline, const char *parameter, bool whole)
+static bool check_cmdline_has(const char *cmdline, const char *parameter,
+			      bool whole)
 {
 	size_t len = strlen(parameter);
 
-	for (const char *at = strstr(cmdline, parameter); at; at = strstr(at + 1, parameter)) {
+	for (const char *at = strstr(cmdline, parameter); at;
+	     at = strstr(at + 1, parameter)) {
 		if ((at == cmdline || at[-1] == ' ') &&
-		    (!whole || at[len] == 0 || at[len] == ' ' || at[len] == ','))
+		    (!whole || at[len] == 0 || at[len] == ' ' ||
+		     at[len] == ','))
 			return true;
 	}
 	return false;
@@ -165,11 +177,15 @@ static void check_cmdline(const struct check *check)
 	if (!check->is_linux)
 		return;
 	if (!check_cmdline_has(cmdline, "console=ttyS0", true))
-		check_warn("boot.cmdline: console=ttyS0 is not in it: the kernel will be silent");
+		check_warn(
+			"boot.cmdline: console=ttyS0 is not in it: the kernel will be silent");
 	if (check_cmdline_has(cmdline, "acpi=off", true))
-		check_warn("boot.cmdline: with acpi=off the kernel finds no device");
-	if (check_cmdline_has(cmdline, "root=", false) && check->config->disk_count == 0)
-		check_warn("boot.cmdline: it names a root, and there is no disk");
+		check_warn(
+			"boot.cmdline: with acpi=off the kernel finds no device");
+	if (check_cmdline_has(cmdline, "root=", false) &&
+	    check->config->disk_count == 0)
+		check_warn(
+			"boot.cmdline: it names a root, and there is no disk");
 }
 
 static void check_host_memory(const struct check *check)
@@ -204,12 +220,14 @@ static void check_kvm(const struct check *check)
 		return;
 	}
 	check_line("KVM", "%s, %u vCPUs at most",
-		   result.native ? "runs guest code natively" : "interprets guest code",
+		   result.native ? "runs guest code natively"
+				 : "interprets guest code",
 		   result.vcpus_max);
 	if (result.reason[0])
 		check_warn("%s", result.reason);
 	if (result.vcpus_max && check->config->vcpus > result.vcpus_max) {
-		error_set(&error, EXIT_STATUS_HOST, "machine.vcpus: this host's KVM has %u at most",
+		error_set(&error, EXIT_STATUS_HOST,
+			  "machine.vcpus: this host's KVM has %u at most",
 			  result.vcpus_max);
 		problems_add_error(problems, &error);
 	}
@@ -217,10 +235,13 @@ static void check_kvm(const struct check *check)
 
 static void check_layer(const char *key_name, const char *state)
 {
-	const struct config_section *section = config_keys_find_section("sandbox", NULL);
-	const struct config_key *key = config_keys_find(section, key_name, NULL);
+	const struct config_section *section =
+		config_keys_find_section("sandbox", NULL);
+	const struct config_key *key =
+		config_keys_find(section, key_name, NULL);
 
-	check_line(key_name, "%s%s", state, key->not_yet ? " (not available in this version)" : "");
+	check_line(key_name, "%s%s", state,
+		   key->not_yet ? " (not available in this version)" : "");
 }
 
 /* The layers, and what this version makes of them. */
@@ -236,7 +257,8 @@ static void check_sandbox(const struct check *check)
 	printf("\nsandbox\n");
 	check_layer("seccomp", seccomp[config->sandbox.seccomp]);
 	check_layer("jail", config->sandbox.jail ? "on" : "off");
-	check_layer("cgroup", config->sandbox.cgroup ? config->sandbox.cgroup : "off");
+	check_layer("cgroup",
+		    config->sandbox.cgroup ? config->sandbox.cgroup : "off");
 }
 
 static void check_all(struct check *check)

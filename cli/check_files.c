@@ -15,14 +15,16 @@
 #include <unistd.h>
 
 /* Opens what @key names, without waiting for anybody. The fd, or -1 (reported). */
-static int check_open(const struct check *check, const char *key, const char *path, int flags)
+static int check_open(const struct check *check, const char *key,
+		      const char *path, int flags)
 {
 	int fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct error error;
 
 	if (fd >= 0)
 		return fd;
-	error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s", path, strerror(errno));
+	error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s", path,
+		  strerror(errno));
 	check_report(check, key, &error);
 	return -1;
 }
@@ -43,7 +45,8 @@ void check_kernel(struct check *check)
 	fd = check_open(check, key, check->config->kernel, O_RDONLY);
 	if (fd < 0)
 		return;
-	err = kernel_identify(fd, check->config->kernel, &check->kernel, &error);
+	err = kernel_identify(fd, check->config->kernel, &check->kernel,
+			      &error);
 	close(fd);
 	if (err) {
 		check_report(check, key, &error);
@@ -51,14 +54,17 @@ void check_kernel(struct check *check)
 	}
 	check->is_linux = info->version[0] != 0;
 	if (info->format == KERNEL_BZIMAGE)
-		check_line("format", "bzImage, boot protocol %u.%02u", info->protocol >> 8,
-			   info->protocol & 0xffu);
+		check_line("format", "bzImage, boot protocol %u.%02u",
+			   info->protocol >> 8, info->protocol & 0xffu);
 	else
-		check_line("format", "ELF, PVH entry 0x%llx", (unsigned long long)info->entry);
-	check_line("version", "%s", check->is_linux ? info->version : "unknown");
+		check_line("format", "ELF, PVH entry 0x%llx",
+			   (unsigned long long)info->entry);
+	check_line("version", "%s",
+		   check->is_linux ? info->version : "unknown");
 	check_line("size", "%s", check_size(info->file_bytes, size));
 	if (info->memory_needed > check->config->memory) {
-		error_set(&error, EXIT_STATUS_CONFIGURATION, "too little for the kernel: it needs %s",
+		error_set(&error, EXIT_STATUS_CONFIGURATION,
+			  "too little for the kernel: it needs %s",
 			  check_size(info->memory_needed, size));
 		check_report(check, "machine.memory", &error);
 	}
@@ -71,26 +77,32 @@ struct needed_module {
 };
 
 /* What the guest's initrd must bring, at most INITRD_MODULES_MAX. Returns how many. */
-static unsigned int check_needed_modules(const struct check *check,
-					 struct needed_module needed[static INITRD_MODULES_MAX])
+static unsigned int
+check_needed_modules(const struct check *check,
+		     struct needed_module needed[static INITRD_MODULES_MAX])
 {
 	const struct vmm_config *config = check->config;
-	bool has_devices = config->disk_count + config->net_count > 0 || config->rng;
+	bool has_devices = config->disk_count + config->net_count > 0 ||
+			   config->rng;
 	unsigned int count = 0;
 
 	if (has_devices && config->iommu.enabled)
-		needed[count++] = (struct needed_module){ "virtio_iommu",
-							  "no device works without it" };
+		needed[count++] =
+			(struct needed_module){ "virtio_iommu",
+						"no device works without it" };
 	if (has_devices)
-		needed[count++] = (struct needed_module){ "virtio_mmio",
-							  "no device is found without it" };
+		needed[count++] = (struct needed_module){
+			"virtio_mmio", "no device is found without it"
+		};
 	if (config->disk_count)
-		needed[count++] = (struct needed_module){ "virtio_blk",
-							  "no disk is found without it" };
+		needed[count++] =
+			(struct needed_module){ "virtio_blk",
+						"no disk is found without it" };
 	return count;
 }
 
-static void check_initrd_modules(const struct check *check, const struct initrd_info *info,
+static void check_initrd_modules(const struct check *check,
+				 const struct initrd_info *info,
 				 const struct needed_module *needed)
 {
 	static const char *const words[] = {
@@ -104,26 +116,29 @@ static void check_initrd_modules(const struct check *check, const struct initrd_
 	for (unsigned int i = 0; i < info->module_count; i++) {
 		check_line(needed[i].name, "%s", words[info->states[i]]);
 		if (info->states[i] == INITRD_MODULE_MISSING && check->is_linux)
-			check_warn("boot.initrd: it has no %s, and %s unless the kernel has it built "
-				   "in; on Debian: echo %s >> /etc/initramfs-tools/modules && "
-				   "update-initramfs -u",
-				   needed[i].name, needed[i].why, needed[i].name);
+			check_warn(
+				"boot.initrd: it has no %s, and %s unless the kernel has it built "
+				"in; on Debian: echo %s >> /etc/initramfs-tools/modules && "
+				"update-initramfs -u",
+				needed[i].name, needed[i].why, needed[i].name);
 	}
 	for (unsigned int i = 0; i < info->version_count; i++) {
 		check_line("modules for", "%s", info->versions[i]);
 		if (strlen(info->versions[i]) == release &&
-		    strncmp(info->versions[i], check->kernel.version, release) == 0)
+		    strncmp(info->versions[i], check->kernel.version,
+			    release) == 0)
 			matches = true;
 	}
 	if (!matches)
-		check_warn("boot.initrd: its modules are for %s, and the kernel is %.*s: it will "
-			   "load none of them",
-			   info->versions[0], (int)release, check->kernel.version);
+		check_warn(
+			"boot.initrd: its modules are for %s, and the kernel is %.*s: it will "
+			"load none of them",
+			info->versions[0], (int)release, check->kernel.version);
 }
 
 static void check_initrd_content(const struct check *check, int fd)
 {
-	struct needed_module needed[INITRD_MODULES_MAX];
+	struct needed_module needed[INITRD_MODULES_MAX] = { 0 };
 	const char *names[INITRD_MODULES_MAX];
 	unsigned int count = check_needed_modules(check, needed);
 	struct initrd_info info;
@@ -132,7 +147,8 @@ static void check_initrd_content(const struct check *check, int fd)
 
 	for (unsigned int i = 0; i < count; i++)
 		names[i] = needed[i].name;
-	err = initrd_read(fd, check->config->initrd, names, count, &info, &error);
+	err = initrd_read(fd, check->config->initrd, names, count, &info,
+			  &error);
 	if (err) {
 		/* It is the kernel that must understand it, not we. */
 		check_warn("boot.initrd: %s", error.text);
@@ -153,13 +169,15 @@ void check_initrd(const struct check *check)
 
 	printf("\ninitrd\n");
 	if (!path) {
-		check_line("file", "none%s",
-			   check->config->disk_count ?
-				   " (virtio_mmio and virtio_blk must be built into the kernel)" :
-				   "");
+		check_line(
+			"file", "none%s",
+			check->config->disk_count
+				? " (virtio_mmio and virtio_blk must be built into the kernel)"
+				: "");
 		if (check->is_linux && !check->config->disk_count)
-			check_warn("boot.initrd: neither an initrd nor a disk: the kernel has nothing "
-				   "to start");
+			check_warn(
+				"boot.initrd: neither an initrd nor a disk: the kernel has nothing "
+				"to start");
 		return;
 	}
 	check_line("file", "%s", path);
@@ -167,16 +185,19 @@ void check_initrd(const struct check *check)
 	if (fd < 0)
 		return;
 	if (fstat(fd, &status) || !S_ISREG(status.st_mode)) {
-		error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: is no regular file", path);
+		error_set(&error, EXIT_STATUS_CONFIGURATION,
+			  "%s: is no regular file", path);
 		check_report(check, "boot.initrd", &error);
 	} else {
-		check_line("size", "%s", check_size((uint64_t)status.st_size, size));
+		check_line("size", "%s",
+			   check_size((uint64_t)status.st_size, size));
 		check_initrd_content(check, fd);
 	}
 	close(fd);
 }
 
-static void check_disk(const struct check *check, const struct disk_config *config)
+static void check_disk(const struct check *check,
+		       const struct disk_config *config)
 {
 	char key[CONFIG_NAME_MAX + 16];
 	char size[CHECK_SIZE_MAX];
@@ -185,7 +206,8 @@ static void check_disk(const struct check *check, const struct disk_config *conf
 	int fd;
 
 	snprintf(key, sizeof(key), "disk.%s.path", config->name);
-	fd = check_open(check, key, config->path, config->read_only ? O_RDONLY : O_RDWR);
+	fd = check_open(check, key, config->path,
+			config->read_only ? O_RDONLY : O_RDWR);
 	if (fd < 0)
 		return;
 	if (disk_open(&disk, fd, config->path, config->read_only, &error)) {
@@ -194,7 +216,8 @@ static void check_disk(const struct check *check, const struct disk_config *conf
 		return;
 	}
 	check_line(config->name, "%s: %s, raw %s, %s, not locked", config->path,
-		   check_size(disk.bytes, size), disk.is_block_device ? "block device" : "file",
+		   check_size(disk.bytes, size),
+		   disk.is_block_device ? "block device" : "file",
 		   config->read_only ? "read only" : "read and write");
 	disk_close(&disk);
 }
@@ -225,10 +248,12 @@ void check_console(const struct check *check)
 	if (errno == ENOENT) {
 		slash = strrchr(path, '/');
 		snprintf(directory, sizeof(directory), "%.*s",
-			 slash ? (int)MIN(slash - path + 1, 4095) : 1, slash ? path : ".");
+			 slash ? (int)MIN(slash - path + 1, 4095) : 1,
+			 slash ? path : ".");
 		if (access(directory, W_OK | X_OK) == 0)
 			return;
 	}
-	error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s", path, strerror(errno));
+	error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s", path,
+		  strerror(errno));
 	check_report(check, "console.output", &error);
 }

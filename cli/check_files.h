@@ -23,13 +23,15 @@ struct check {
 };
 
 /* "what  answer", as one line below a heading. */
-void check_line(const char *what, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void check_line(const char *what, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* `sluice: warning: text` on stderr. */
 void check_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Adds @error, which is about the key @key ("boot.kernel"). */
-void check_report(const struct check *check, const char *key, const struct error *error);
+void check_report(const struct check *check, const char *key,
+		  const struct error *error);
 
 /* "128 MiB", "1.5 GiB", "512 bytes". Returns @buffer. */
 #define CHECK_SIZE_MAX 32

@@ -18,7 +18,8 @@
 void config_entries_init(struct config_entries *entries, const char *file,
 			 struct problems *problems)
 {
-	*entries = (struct config_entries){ .file = file, .problems = problems };
+	*entries =
+		(struct config_entries){ .file = file, .problems = problems };
 }
 
 void config_entries_destroy(struct config_entries *entries)
@@ -29,17 +30,18 @@ void config_entries_destroy(struct config_entries *entries)
 	free(entries->sections);
 }
 
-void config_entries_report(const struct config_entries *entries, unsigned int line,
-			   const char *what, const char *why)
+void config_entries_report(const struct config_entries *entries,
+			   unsigned int line, const char *what, const char *why)
 {
 	const char *colon = *what ? ": " : "";
 
 	if (line)
-		problems_add(entries->problems, EXIT_STATUS_CONFIGURATION, "%.600s:%u: %s%s%s",
-			     entries->file, line, what, colon, why);
+		problems_add(entries->problems, EXIT_STATUS_CONFIGURATION,
+			     "%.600s:%u: %s%s%s", entries->file, line, what,
+			     colon, why);
 	else
-		problems_add(entries->problems, EXIT_STATUS_CONFIGURATION, "sluice: --set %s%s%s",
-			     what, colon, why);
+		problems_add(entries->problems, EXIT_STATUS_CONFIGURATION,
+			     "sluice: --set %s%s%s", what, colon, why);
 }
 
 static void entries_report_memory(struct config_entries *entries)
@@ -58,7 +60,8 @@ static void *entries_grow(void *array, unsigned int count, size_t size)
 	return reallocarray(array, count + GROW_BY, size);
 }
 
-unsigned int config_entries_find_section(const struct config_entries *entries, const char *name)
+unsigned int config_entries_find_section(const struct config_entries *entries,
+					 const char *name)
 {
 	for (unsigned int i = 0; i < entries->section_count; i++) {
 		if (strcmp(entries->sections[i].name, name) == 0)
@@ -67,8 +70,8 @@ unsigned int config_entries_find_section(const struct config_entries *entries, c
 	return CONFIG_ENTRIES_NONE;
 }
 
-unsigned int config_entries_add_section(struct config_entries *entries, const char *name,
-					unsigned int line)
+unsigned int config_entries_add_section(struct config_entries *entries,
+					const char *name, unsigned int line)
 {
 	unsigned int index = config_entries_find_section(entries, name);
 	const struct config_section *kind;
@@ -79,24 +82,28 @@ unsigned int config_entries_add_section(struct config_entries *entries, const ch
 		return index;
 	kind = config_keys_find_section(name, &error);
 	if (kind && config_keys_section_is_not_yet(kind)) {
-		error_set(&error, EXIT_STATUS_CONFIGURATION, "not available in this version");
+		error_set(&error, EXIT_STATUS_CONFIGURATION,
+			  "not available in this version");
 		kind = NULL;
 	}
 	if (!kind) {
 		char shown[WHAT_MAX];
 
 		snprintf(shown, sizeof(shown), "%.100s", name);
-		config_entries_report(entries, line, *shown ? shown : "[]", error.text);
+		config_entries_report(entries, line, *shown ? shown : "[]",
+				      error.text);
 		return CONFIG_ENTRIES_NONE;
 	}
-	grown = entries_grow(entries->sections, entries->section_count, sizeof(*grown));
+	grown = entries_grow(entries->sections, entries->section_count,
+			     sizeof(*grown));
 	if (!grown) {
 		entries_report_memory(entries);
 		return CONFIG_ENTRIES_NONE;
 	}
 	entries->sections = grown;
 	index = entries->section_count++;
-	grown[index] = (struct config_entry_section){ .kind = kind, .line = line };
+	grown[index] =
+		(struct config_entry_section){ .kind = kind, .line = line };
 	snprintf(grown[index].name, sizeof(grown[index].name), "%s", name);
 	return index;
 }
@@ -107,21 +114,24 @@ static struct config_entry *entries_find(const struct config_entries *entries,
 	for (unsigned int i = 0; i < entries->count; i++) {
 		struct config_entry *entry = &entries->list[i];
 
-		if (entry->section == section && strcmp(entry->key->name, key) == 0)
+		if (entry->section == section &&
+		    strcmp(entry->key->name, key) == 0)
 			return entry;
 	}
 	return NULL;
 }
 
-const struct config_entry *config_entries_find(const struct config_entries *entries,
-					       unsigned int section, const char *key)
+const struct config_entry *
+config_entries_find(const struct config_entries *entries, unsigned int section,
+		    const char *key)
 {
 	return entries_find(entries, section, key);
 }
 
 /* Puts another value into the entry; NULL when there is no memory for it. */
 static struct config_entry *entries_replace(struct config_entries *entries,
-					    struct config_entry *entry, const char *value,
+					    struct config_entry *entry,
+					    const char *value,
 					    unsigned int line)
 {
 	char *copy = strdup(value);
@@ -136,8 +146,9 @@ static struct config_entry *entries_replace(struct config_entries *entries,
 	return entry;
 }
 
-unsigned int config_entries_add(struct config_entries *entries, unsigned int section,
-				const char *name, const char *value, unsigned int line)
+unsigned int config_entries_add(struct config_entries *entries,
+				unsigned int section, const char *name,
+				const char *value, unsigned int line)
 {
 	const struct config_entry_section *in = &entries->sections[section];
 	struct config_entry *entry = entries_find(entries, section, name);
@@ -148,8 +159,8 @@ unsigned int config_entries_add(struct config_entries *entries, unsigned int sec
 
 	snprintf(what, sizeof(what), "%s.%.80s", in->name, name);
 	if (entry && line) {
-		error_set(&error, EXIT_STATUS_CONFIGURATION, "given twice, first in line %u",
-			  entry->line);
+		error_set(&error, EXIT_STATUS_CONFIGURATION,
+			  "given twice, first in line %u", entry->line);
 		config_entries_report(entries, line, what, error.text);
 		return CONFIG_ENTRIES_NONE;
 	}
@@ -159,14 +170,16 @@ unsigned int config_entries_add(struct config_entries *entries, unsigned int sec
 		return CONFIG_ENTRIES_NONE;
 	}
 	if (!entry) {
-		grown = entries_grow(entries->list, entries->count, sizeof(*grown));
+		grown = entries_grow(entries->list, entries->count,
+				     sizeof(*grown));
 		if (!grown) {
 			entries_report_memory(entries);
 			return CONFIG_ENTRIES_NONE;
 		}
 		entries->list = grown;
 		entry = &grown[entries->count];
-		*entry = (struct config_entry){ .section = section, .key = key };
+		*entry =
+			(struct config_entry){ .section = section, .key = key };
 		if (!entries_replace(entries, entry, value, line))
 			return CONFIG_ENTRIES_NONE;
 		return entries->count++;
@@ -175,7 +188,8 @@ unsigned int config_entries_add(struct config_entries *entries, unsigned int sec
 	return (unsigned int)(entry - entries->list);
 }
 
-void config_entries_append(struct config_entries *entries, unsigned int index, const char *more)
+void config_entries_append(struct config_entries *entries, unsigned int index,
+			   const char *more)
 {
 	struct config_entry *entry = &entries->list[index];
 	size_t len = strlen(entry->value);
@@ -188,12 +202,12 @@ void config_entries_append(struct config_entries *entries, unsigned int index, c
 	entry->value = grown;
 	if (len > 0)
 		grown[len++] = ' ';
-	strcpy(grown + len, more);
+	memcpy(grown + len, more, strlen(more) + 1);
 }
 
 /* The line that says most of @key of @section; 0: --set did. */
-static unsigned int entries_line(const struct config_entries *entries, const char *section,
-				 const char *key)
+static unsigned int entries_line(const struct config_entries *entries,
+				 const char *section, const char *key)
 {
 	unsigned int index = config_entries_find_section(entries, section);
 	const struct config_entry *entry;
@@ -204,22 +218,27 @@ static unsigned int entries_line(const struct config_entries *entries, const cha
 	return entry ? entry->line : entries->sections[index].line;
 }
 
-void config_entries_report_error(const struct config_entries *entries, const struct error *error)
+void config_entries_report_error(const struct config_entries *entries,
+				 const struct error *error)
 {
 	const char *colon = strstr(error->text, ": ");
-	const char *dot = colon ? memrchr(error->text, '.', (size_t)(colon - error->text)) : NULL;
+	const char *dot =
+		colon ? memrchr(error->text, '.', (size_t)(colon - error->text))
+		      : NULL;
 	const struct config_section *kind;
 	char section[CONFIG_SECTION_NAME_MAX];
 	char key[32];
 
 	if (!dot || error->status != EXIT_STATUS_CONFIGURATION)
 		goto plain;
-	snprintf(section, sizeof(section), "%.*s", (int)(dot - error->text), error->text);
+	snprintf(section, sizeof(section), "%.*s", (int)(dot - error->text),
+		 error->text);
 	snprintf(key, sizeof(key), "%.*s", (int)(colon - dot - 1), dot + 1);
 	kind = config_keys_find_section(section, NULL);
 	if (!kind || !config_keys_find(kind, key, NULL))
 		goto plain;
-	config_entries_report(entries, entries_line(entries, section, key), "", error->text);
+	config_entries_report(entries, entries_line(entries, section, key), "",
+			      error->text);
 	return;
 
 plain:
@@ -230,7 +249,8 @@ plain:
 static void entries_set_one(struct config_entries *entries, const char *text)
 {
 	const char *equals = strchr(text, '=');
-	const char *dot = equals ? memrchr(text, '.', (size_t)(equals - text)) : NULL;
+	const char *dot = equals ? memrchr(text, '.', (size_t)(equals - text))
+				 : NULL;
 	char what[WHAT_MAX];
 	char section[WHAT_MAX];
 	char key[WHAT_MAX];
@@ -238,7 +258,8 @@ static void entries_set_one(struct config_entries *entries, const char *text)
 
 	snprintf(what, sizeof(what), "%.100s", text);
 	if (!dot || dot == text || dot + 1 == equals) {
-		config_entries_report(entries, 0, what, "expected section.key=value");
+		config_entries_report(entries, 0, *what ? what : "\"\"",
+				      "expected section.key=value");
 		return;
 	}
 	if (equals - text >= WHAT_MAX) {
@@ -250,7 +271,8 @@ static void entries_set_one(struct config_entries *entries, const char *text)
 	snprintf(key, sizeof(key), "%.*s", (int)(equals - dot - 1), dot + 1);
 	for (const char *at = equals + 1; *at; at++) {
 		if ((unsigned char)*at < 0x20 || *at == 0x7f) {
-			config_entries_report(entries, 0, what, "a control character");
+			config_entries_report(entries, 0, what,
+					      "a control character");
 			return;
 		}
 	}

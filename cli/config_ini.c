@@ -33,9 +33,11 @@ struct ini_parser {
 	size_t size;
 	size_t at;
 	unsigned int line;
-	unsigned int section; /* CONFIG_ENTRIES_NONE: before the first, or an unknown one */
+	unsigned int
+		section; /* CONFIG_ENTRIES_NONE: before the first, or an unknown one */
 	bool in_unknown_section; /* its keys are passed over in silence */
-	unsigned int continued; /* the entry that an indented line adds to; NONE: none */
+	unsigned int
+		continued; /* the entry that an indented line adds to; NONE: none */
 	bool after_wrong_line; /* its indented lines are passed over in silence */
 	bool expect_call; /* the line read last is a key's or adds to one */
 	bool is_continuation; /* the line read last adds to a key */
@@ -46,7 +48,8 @@ static bool is_blank(char byte)
 	return byte == ' ' || byte == '\t';
 }
 
-static void ini_report(struct ini_parser *parser, const char *what, const char *why)
+static void ini_report(struct ini_parser *parser, const char *what,
+		       const char *why)
 {
 	config_entries_report(parser->entries, parser->line, what, why);
 }
@@ -58,16 +61,18 @@ static bool ini_check_length(struct ini_parser *parser, size_t len, size_t most)
 
 	if (len <= most)
 		return true;
-	snprintf(why, sizeof(why),
-		 "the line is too long: %zu bytes, at most %zu fit (cmdline may go on over "
-		 "indented lines)",
-		 len, most);
+	snprintf(
+		why, sizeof(why),
+		"the line is too long: %zu bytes, at most %zu fit (cmdline may go on over "
+		"indented lines)",
+		len, most);
 	ini_report(parser, "", why);
 	return false;
 }
 
 /* The bytes of a line are text. False, and the problem reported, when not. */
-static bool ini_check_bytes(struct ini_parser *parser, const char *text, size_t len)
+static bool ini_check_bytes(struct ini_parser *parser, const char *text,
+			    size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
 		unsigned char byte = (unsigned char)text[i];
@@ -75,7 +80,8 @@ static bool ini_check_bytes(struct ini_parser *parser, const char *text, size_t 
 
 		if ((byte >= 0x20 && byte != 0x7f) || byte == '\t')
 			continue;
-		snprintf(why, sizeof(why), "a control character (0x%02x) in column %zu", byte,
+		snprintf(why, sizeof(why),
+			 "a control character (0x%02x) in column %zu", byte,
 			 i + 1);
 		ini_report(parser, "", why);
 		return false;
@@ -84,7 +90,8 @@ static bool ini_check_bytes(struct ini_parser *parser, const char *text, size_t 
 }
 
 /* "[NAME]" or "[NAME] ; comment", at @text of @len bytes. */
-static void ini_begin_section(struct ini_parser *parser, const char *text, size_t len)
+static void ini_begin_section(struct ini_parser *parser, const char *text,
+			      size_t len)
 {
 	const char *end = memchr(text, ']', len);
 	const char *rest = end ? end + 1 : text + len;
@@ -108,12 +115,14 @@ static void ini_begin_section(struct ini_parser *parser, const char *text, size_
 		return;
 	}
 	snprintf(name, sizeof(name), "%.*s", (int)(end - text - 1), text + 1);
-	parser->section = config_entries_add_section(parser->entries, name, parser->line);
+	parser->section =
+		config_entries_add_section(parser->entries, name, parser->line);
 	parser->in_unknown_section = parser->section == CONFIG_ENTRIES_NONE;
 }
 
 /* A line was wrong as a whole: what belongs to it is passed over in silence. */
-static void ini_pass_over(struct ini_parser *parser, const char *text, bool indented)
+static void ini_pass_over(struct ini_parser *parser, const char *text,
+			  bool indented)
 {
 	if (indented)
 		return;
@@ -136,7 +145,8 @@ static size_t ini_find_comment(const char *text, size_t len)
 }
 
 /* Whether inih shall see the line, whose first byte that is not blank is at @first. */
-static bool ini_admit(struct ini_parser *parser, const char *text, size_t len, size_t first)
+static bool ini_admit(struct ini_parser *parser, const char *text, size_t len,
+		      size_t first)
 {
 	bool indented = first > 0;
 
@@ -147,8 +157,9 @@ static bool ini_admit(struct ini_parser *parser, const char *text, size_t len, s
 		if (parser->continued != CONFIG_ENTRIES_NONE)
 			return true;
 		if (!parser->after_wrong_line && !parser->in_unknown_section)
-			ini_report(parser, "",
-				   "an indented line: cmdline alone goes on over several lines");
+			ini_report(
+				parser, "",
+				"an indented line: cmdline alone goes on over several lines");
 		return false;
 	}
 	parser->continued = CONFIG_ENTRIES_NONE;
@@ -196,7 +207,8 @@ static char *ini_read_line(char *buffer, int room, void *stream)
 	while (first < len && is_blank(text[first]))
 		first++;
 
-	if (ini_check_length(parser, len, (size_t)room - 2) && ini_check_bytes(parser, text, len))
+	if (ini_check_length(parser, len, (size_t)room - 2) &&
+	    ini_check_bytes(parser, text, len))
 		admitted = ini_admit(parser, text, len, first);
 	else
 		ini_pass_over(parser, text, first > 0);
@@ -212,32 +224,36 @@ static char *ini_read_line(char *buffer, int room, void *stream)
 }
 
 /* inih's handler. Nonzero is success; it goes on in either case. */
-static int ini_take(void *user, const char *section, const char *name, const char *value)
+static int ini_take(void *user, const char *section, const char *name,
+		    const char *value)
 {
 	struct ini_parser *parser = user;
 
 	(void)section; /* inih has not been told */
 	parser->expect_call = false;
 	if (parser->is_continuation) {
-		config_entries_append(parser->entries, parser->continued, value);
+		config_entries_append(parser->entries, parser->continued,
+				      value);
 		return 1;
 	}
 	if (!*name) {
 		ini_report(parser, "", "a key's name is missing");
 		return 1;
 	}
-	parser->continued = config_entries_add(parser->entries, parser->section, name, value,
-					       parser->line);
+	parser->continued = config_entries_add(parser->entries, parser->section,
+					       name, value, parser->line);
 	if (strcmp(name, "cmdline") != 0) {
 		parser->continued = CONFIG_ENTRIES_NONE;
 	} else if (parser->continued == CONFIG_ENTRIES_NONE ||
-		   parser->entries->list[parser->continued].key->type != KEY_TEXT) {
+		   parser->entries->list[parser->continued].key->type !=
+			   KEY_TEXT) {
 		parser->after_wrong_line = true;
 	}
 	return 1;
 }
 
-void config_ini_parse(struct config_entries *entries, const char *data, size_t size)
+void config_ini_parse(struct config_entries *entries, const char *data,
+		      size_t size)
 {
 	static const char byte_order_mark[] = "\xef\xbb\xbf";
 	struct ini_parser parser = {

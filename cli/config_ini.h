@@ -13,6 +13,7 @@ struct config_entries;
  * Adds what the @size bytes at @data say to @entries. Each problem is reported
  * with its line, and reading goes on with the next one.
  */
-void config_ini_parse(struct config_entries *entries, const char *data, size_t size);
+void config_ini_parse(struct config_entries *entries, const char *data,
+		      size_t size);
 
 #endif

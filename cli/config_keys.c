@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Longer than other files, because the table is one. */
 #include "cli/config_keys.h"
 
 #include "cli/config_values.h"
@@ -15,7 +16,8 @@
 
 static const char *const pages_choices[] = { "off", "thp", "2M", NULL };
 static const char *const service_choices[] = { "inline", "poll", NULL };
-static const char *const engine_choices[] = { "auto", "io_uring", "threads", NULL };
+static const char *const engine_choices[] = { "auto", "io_uring", "threads",
+					      NULL };
 static const char *const seccomp_choices[] = { "kill", "log", "off", NULL };
 
 /* A choice is stored as its index, in an unsigned int. */
@@ -24,30 +26,37 @@ _Static_assert(sizeof(enum guest_memory_pages) == sizeof(unsigned int) &&
 		       sizeof(enum disk_engine) == sizeof(unsigned int) &&
 		       sizeof(enum seccomp_mode) == sizeof(unsigned int),
 	       "enumerations");
-_Static_assert(GUEST_MEMORY_SMALL_PAGES == 0 && GUEST_MEMORY_THP == 1 && GUEST_MEMORY_2M == 2,
+_Static_assert(GUEST_MEMORY_SMALL_PAGES == 0 && GUEST_MEMORY_THP == 1 &&
+		       GUEST_MEMORY_2M == 2,
 	       "pages_choices");
-_Static_assert(IOMMU_SERVICE_INLINE == 0 && IOMMU_SERVICE_POLL == 1, "service_choices");
-_Static_assert(DISK_ENGINE_AUTO == 0 && DISK_ENGINE_IO_URING == 1 && DISK_ENGINE_THREADS == 2,
+_Static_assert(IOMMU_SERVICE_INLINE == 0 && IOMMU_SERVICE_POLL == 1,
+	       "service_choices");
+_Static_assert(DISK_ENGINE_AUTO == 0 && DISK_ENGINE_IO_URING == 1 &&
+		       DISK_ENGINE_THREADS == 2,
 	       "engine_choices");
-_Static_assert(SECCOMP_KILL == 0 && SECCOMP_LOG == 1 && SECCOMP_OFF == 2, "seccomp_choices");
+_Static_assert(SECCOMP_KILL == 0 && SECCOMP_LOG == 1 && SECCOMP_OFF == 2,
+	       "seccomp_choices");
 
 const struct config_section config_keys_sections[] = {
 	{ .name = "machine", .summary = "The virtual machine as a whole." },
 	{ .name = "boot", .summary = "What the machine starts." },
 	{ .name = "console", .summary = "The guest's serial console." },
 	{ .name = "iommu",
-	  .summary = "The virtio-iommu between the devices and the guest's memory." },
+	  .summary =
+		  "The virtio-iommu between the devices and the guest's memory." },
 	{ .name = "disk",
 	  .named = true,
 	  .place = PLACE_DISK,
-	  .summary = "A disk, any number of times: /dev/vda, /dev/vdb and so on in the "
-		     "order of the file." },
+	  .summary =
+		  "A disk, any number of times: /dev/vda, /dev/vdb and so on in the "
+		  "order of the file." },
 	{ .name = "net",
 	  .named = true,
 	  .place = PLACE_NET,
 	  .summary = "A network interface, any number of times." },
 	{ .name = "rng", .summary = "The guest's source of entropy." },
-	{ .name = "sandbox", .summary = "What confines the VM's process on the host." },
+	{ .name = "sandbox",
+	  .summary = "What confines the VM's process on the host." },
 };
 
 const unsigned int config_keys_section_count = ARRAY_SIZE(config_keys_sections);
@@ -70,28 +79,32 @@ const struct config_key config_keys_table[] = {
 	  .max = CONFIG_VCPUS_MAX,
 	  .default_value = "1",
 	  IN_VMM(vcpus),
-	  .summary = "How many processors the guest sees, at most what the host's KVM allows." },
+	  .summary =
+		  "How many processors the guest sees, at most what the host's KVM allows." },
 	{ .section = "machine",
 	  .name = "memory",
 	  .type = KEY_SIZE,
 	  .default_value = "128M",
 	  IN_VMM(memory),
-	  .summary = "The guest's RAM, of which the host gives what the guest touches." },
+	  .summary =
+		  "The guest's RAM, of which the host gives what the guest touches." },
 	{ .section = "machine",
 	  .name = "hugepages",
 	  .type = KEY_CHOICE,
 	  .choices = pages_choices,
 	  .default_value = "off",
 	  IN_VMM(pages),
-	  .summary = "Back RAM with small pages (off), with transparent huge pages where the "
-		     "host has them (thp), or with pages of the host's reserved pool (2M)." },
+	  .summary =
+		  "Back RAM with small pages (off), with transparent huge pages where the "
+		  "host has them (thp), or with pages of the host's reserved pool (2M)." },
 	{ .section = "machine",
 	  .name = "stop_timeout",
 	  .type = KEY_DURATION,
 	  .default_value = "10s",
 	  IN_VMM(stop_timeout_ms),
-	  .summary = "How long the guest may take to shut down once SIGTERM has pressed its "
-		     "power button." },
+	  .summary =
+		  "How long the guest may take to shut down once SIGTERM has pressed its "
+		  "power button." },
 
 	{ .section = "boot",
 	  .name = "kernel",
@@ -109,25 +122,27 @@ const struct config_key config_keys_table[] = {
 	  .type = KEY_TEXT,
 	  .default_value = "console=ttyS0",
 	  IN_VMM(cmdline),
-	  .summary = "The kernel's command line; panic=-1 is added, and root= for a disk with "
-		     "root, unless it has them." },
+	  .summary =
+		  "The kernel's command line; panic=-1 is added, and root= for a disk with "
+		  "root, unless it has them." },
 
 	{ .section = "console",
 	  .name = "output",
 	  .type = KEY_CONSOLE,
 	  .default_value = "stdio",
 	  IN_VMM(console),
-	  .summary = "Where the console goes: to this terminal, nowhere, or to a file, which "
-		     "keeps at most the last 16 MiB." },
+	  .summary =
+		  "Where the console goes: to this terminal, nowhere, or to a file, which "
+		  "keeps at most the last 16 MiB." },
 
 	{ .section = "iommu",
 	  .name = "enabled",
 	  .type = KEY_BOOLEAN,
 	  .default_value = "no",
-	  .not_yet = "yes",
 	  IN_VMM(iommu.enabled),
-	  .summary = "Put every device behind an IOMMU that the guest programs; no: devices "
-		     "use guest addresses as they are." },
+	  .summary =
+		  "Put every device behind an IOMMU that the guest programs; no: devices "
+		  "use guest addresses as they are." },
 	{ .section = "iommu",
 	  .name = "service",
 	  .type = KEY_CHOICE,
@@ -135,21 +150,23 @@ const struct config_key config_keys_table[] = {
 	  .default_value = "inline",
 	  .not_yet = "poll",
 	  IN_VMM(iommu.service),
-	  .summary = "Serve the guest's mapping requests on the processor that makes them, or "
-		     "by a thread that polls." },
+	  .summary =
+		  "Serve the guest's mapping requests on the processor that makes them, or "
+		  "by a thread that polls." },
 	{ .section = "iommu",
 	  .name = "tables",
 	  .type = KEY_SIZE,
 	  .default_value = "64M",
 	  IN_VMM(iommu.tables),
-	  .summary = "The most host memory that the guest's mappings may take." },
+	  .summary =
+		  "The most host memory that the guest's mappings may take." },
 	{ .section = "iommu",
 	  .name = "bypass",
 	  .type = KEY_BOOLEAN,
 	  .default_value = "no",
-	  .not_yet = "yes",
 	  IN_VMM(iommu.bypass),
-	  .summary = "Let devices pass the IOMMU until the guest's driver decides otherwise." },
+	  .summary =
+		  "Let devices pass the IOMMU until the guest's driver decides otherwise." },
 
 	{ .section = "disk",
 	  .name = "path",
@@ -164,14 +181,16 @@ const struct config_key config_keys_table[] = {
 	  .max = PARTITIONS_MAX,
 	  .default_value = "no",
 	  IN_DISK(root),
-	  .summary = "Have the kernel mount this disk, or the partition with this number, as "
-		     "its root." },
+	  .summary =
+		  "Have the kernel mount this disk, or the partition with this number, as "
+		  "its root." },
 	{ .section = "disk",
 	  .name = "read_only",
 	  .type = KEY_BOOLEAN,
 	  .default_value = "no",
 	  IN_DISK(read_only),
-	  .summary = "Keep the guest from writing; such a disk may serve several VMs at once." },
+	  .summary =
+		  "Keep the guest from writing; such a disk may serve several VMs at once." },
 	{ .section = "disk",
 	  .name = "queues",
 	  .type = KEY_COUNT,
@@ -187,8 +206,9 @@ const struct config_key config_keys_table[] = {
 	  .default_value = "auto",
 	  .not_yet = "io_uring",
 	  IN_DISK(engine),
-	  .summary = "How the host does the I/O: through io_uring, by plain system calls, or "
-		     "the better of what it has." },
+	  .summary =
+		  "How the host does the I/O: through io_uring, by plain system calls, or "
+		  "the better of what it has." },
 	{ .section = "disk",
 	  .name = "bandwidth",
 	  .type = KEY_SIZE,
@@ -216,14 +236,16 @@ const struct config_key config_keys_table[] = {
 	  .type = KEY_WORD,
 	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_NET(tap),
-	  .summary = "The host's tap interface that the guest is connected to." },
+	  .summary =
+		  "The host's tap interface that the guest is connected to." },
 	{ .section = "net",
 	  .name = "passt",
 	  .type = KEY_WORD,
 	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_NET(passt),
-	  .summary = "The socket of a passt that the guest is connected to, without any "
-		     "privilege." },
+	  .summary =
+		  "The socket of a passt that the guest is connected to, without any "
+		  "privilege." },
 	{ .section = "net",
 	  .name = "mac",
 	  .type = KEY_MAC,
@@ -286,16 +308,18 @@ const struct config_key config_keys_table[] = {
 	  .default_value = "off",
 	  .not_yet = "kill log",
 	  IN_VMM(sandbox.seccomp),
-	  .summary = "End the VM at a system call that a thread's job does not need (kill), "
-		     "only say so (log), or allow all (off)." },
+	  .summary =
+		  "End the VM at a system call that a thread's job does not need (kill), "
+		  "only say so (log), or allow all (off)." },
 	{ .section = "sandbox",
 	  .name = "jail",
 	  .type = KEY_BOOLEAN,
 	  .default_value = "no",
 	  .not_yet = "yes",
 	  IN_VMM(sandbox.jail),
-	  .summary = "Take away privileges, files and other processes before the guest starts, "
-		     "as far as the host allows." },
+	  .summary =
+		  "Take away privileges, files and other processes before the guest starts, "
+		  "as far as the host allows." },
 	{ .section = "sandbox",
 	  .name = "user",
 	  .type = KEY_WORD,
@@ -331,7 +355,8 @@ const struct config_key config_keys_table[] = {
 const unsigned int config_keys_count = ARRAY_SIZE(config_keys_table);
 
 /* Offers "boot" or "disk.root" where the user wrote something like it. */
-static void config_keys_suggest_section(const char *section, struct error *error)
+static void config_keys_suggest_section(const char *section,
+					struct error *error)
 {
 	struct suggestion suggestion = { 0 };
 	char phrase[SUGGEST_PHRASE_MAX];
@@ -340,10 +365,12 @@ static void config_keys_suggest_section(const char *section, struct error *error
 	const char *dot = strchr(section, '.');
 	const char *rest = dot ? dot : "";
 
-	snprintf(word, sizeof(word), "%.*s", dot ? (int)MIN(dot - section, 63) : 63, section);
+	snprintf(word, sizeof(word), "%.*s",
+		 dot ? (int)MIN(dot - section, 63) : 63, section);
 	for (unsigned int i = 0; i < config_keys_section_count; i++) {
 		if (config_keys_sections[i].named == (dot != NULL))
-			suggest_consider(&suggestion, word, config_keys_sections[i].name);
+			suggest_consider(&suggestion, word,
+					 config_keys_sections[i].name);
 	}
 	if (suggestion.word && strlen(rest) <= CONFIG_NAME_MAX + 1) {
 		snprintf(whole, sizeof(whole), "%s%s", suggestion.word, rest);
@@ -353,7 +380,8 @@ static void config_keys_suggest_section(const char *section, struct error *error
 		  suggest_phrase(&suggestion, phrase));
 }
 
-const struct config_section *config_keys_find_section(const char *section, struct error *error)
+const struct config_section *config_keys_find_section(const char *section,
+						      struct error *error)
 {
 	const char *dot = strchr(section, '.');
 	size_t len = dot ? (size_t)(dot - section) : strlen(section);
@@ -361,7 +389,8 @@ const struct config_section *config_keys_find_section(const char *section, struc
 	for (unsigned int i = 0; i < config_keys_section_count; i++) {
 		const struct config_section *kind = &config_keys_sections[i];
 
-		if (strlen(kind->name) != len || strncmp(kind->name, section, len) != 0)
+		if (strlen(kind->name) != len ||
+		    strncmp(kind->name, section, len) != 0)
 			continue;
 		if (kind->named && !dot) {
 			error_set(error, EXIT_STATUS_CONFIGURATION,
@@ -372,9 +401,10 @@ const struct config_section *config_keys_find_section(const char *section, struc
 		if (!kind->named && dot)
 			break;
 		if (kind->named && !config_values_is_name(dot + 1)) {
-			error_set(error, EXIT_STATUS_CONFIGURATION,
-				  "the name after %s. must be 1 to %u of a-z, 0-9 and -",
-				  kind->name, CONFIG_NAME_MAX);
+			error_set(
+				error, EXIT_STATUS_CONFIGURATION,
+				"the name after %s. must be 1 to %u of a-z, 0-9 and -",
+				kind->name, CONFIG_NAME_MAX);
 			return NULL;
 		}
 		return kind;
@@ -383,8 +413,8 @@ const struct config_section *config_keys_find_section(const char *section, struc
 	return NULL;
 }
 
-const struct config_key *config_keys_find(const struct config_section *section, const char *name,
-					  struct error *error)
+const struct config_key *config_keys_find(const struct config_section *section,
+					  const char *name, struct error *error)
 {
 	struct suggestion suggestion = { 0 };
 	char phrase[SUGGEST_PHRASE_MAX];
@@ -417,7 +447,8 @@ bool config_keys_section_is_not_yet(const struct config_section *section)
 
 		if (strcmp(key->section, section->name) != 0)
 			continue;
-		if (!key->not_yet || strcmp(key->not_yet, KEY_NOT_YET_AT_ALL) != 0)
+		if (!key->not_yet ||
+		    strcmp(key->not_yet, KEY_NOT_YET_AT_ALL) != 0)
 			return false;
 	}
 	return true;
@@ -447,20 +478,28 @@ const char *config_keys_describe_type(const struct config_key *key,
 				      char buffer[static CONFIG_KEYS_TYPE_MAX])
 {
 	static const char *const words[] = {
-		[KEY_TEXT] = "TEXT",	  [KEY_WORD] = "TEXT",
-		[KEY_NAME] = "NAME",	  [KEY_PATH] = "PATH",
-		[KEY_SIZE] = "SIZE",	  [KEY_DURATION] = "DURATION",
-		[KEY_COUNT] = "NUMBER",	  [KEY_BOOLEAN] = "yes | no",
-		[KEY_CHOICE] = "",	  [KEY_ROOT] = "yes | no | NUMBER",
-		[KEY_CONSOLE] = "stdio | none | file:PATH", [KEY_MAC] = "MAC",
+		[KEY_TEXT] = "TEXT",
+		[KEY_WORD] = "TEXT",
+		[KEY_NAME] = "NAME",
+		[KEY_PATH] = "PATH",
+		[KEY_SIZE] = "SIZE",
+		[KEY_DURATION] = "DURATION",
+		[KEY_COUNT] = "NUMBER",
+		[KEY_BOOLEAN] = "yes | no",
+		[KEY_CHOICE] = "",
+		[KEY_ROOT] = "yes | no | NUMBER",
+		[KEY_CONSOLE] = "stdio | none | file:PATH",
+		[KEY_MAC] = "MAC",
 	};
 	size_t len = 0;
 
 	snprintf(buffer, CONFIG_KEYS_TYPE_MAX, "%s", words[key->type]);
 	if (key->type == KEY_COUNT)
-		snprintf(buffer, CONFIG_KEYS_TYPE_MAX, "%u to %u", key->min, key->max);
+		snprintf(buffer, CONFIG_KEYS_TYPE_MAX, "%u to %u", key->min,
+			 key->max);
 	for (unsigned int i = 0; key->choices && key->choices[i]; i++) {
-		len += (size_t)snprintf(buffer + len, CONFIG_KEYS_TYPE_MAX - len, "%s%s",
+		len += (size_t)snprintf(buffer + len,
+					CONFIG_KEYS_TYPE_MAX - len, "%s%s",
 					i ? " | " : "", key->choices[i]);
 		len = MIN(len, CONFIG_KEYS_TYPE_MAX - 1);
 	}

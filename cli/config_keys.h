@@ -43,9 +43,11 @@ struct config_key {
 	const char *name;
 	enum key_type type;
 	unsigned int min, max; /* KEY_COUNT; KEY_ROOT: of a partition */
-	const char *const *choices; /* KEY_CHOICE: in the order of the enumeration */
+	const char *const
+		*choices; /* KEY_CHOICE: in the order of the enumeration */
 	const char *default_value; /* NULL: absent */
-	const char *default_words; /* what to tell of a default that is no value; NULL: none */
+	const char *
+		default_words; /* what to tell of a default that is no value; NULL: none */
 	bool required;
 	/*
 	 * What this version cannot do: values with a blank between them,
@@ -73,10 +75,12 @@ extern const unsigned int config_keys_count;
  * The kind of section that @section ("boot", "disk.root") names. NULL with
  * @error, which suggests what was meant, when it names none.
  */
-const struct config_section *config_keys_find_section(const char *section, struct error *error);
+const struct config_section *config_keys_find_section(const char *section,
+						      struct error *error);
 
 /* The key @name of @section; NULL with @error as above. */
-const struct config_key *config_keys_find(const struct config_section *section, const char *name,
+const struct config_key *config_keys_find(const struct config_section *section,
+					  const char *name,
 					  struct error *error);
 
 /* Whether this version has no use for any key of @section. */

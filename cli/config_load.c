@@ -25,12 +25,14 @@
 #define FILE_MAX_BYTES MIB
 #define READ_STEP (8 * KIB)
 
-_Static_assert(CONFIG_SECTION_NAME_MAX > sizeof("disk.") + CONFIG_NAME_MAX, "a section's name");
+_Static_assert(CONFIG_SECTION_NAME_MAX > sizeof("disk.") + CONFIG_NAME_MAX,
+	       "a section's name");
 
 /* Where the value of a key is stored: a config, or one of its disks or nets. */
 struct config_target {
 	char *base;
-	const char *file; /* that relative paths start from; NULL: the current directory */
+	const char *
+		file; /* that relative paths start from; NULL: the current directory */
 };
 
 static int load_no_memory(struct error *error)
@@ -52,7 +54,8 @@ static int load_replace(char **place, char *text, struct error *error)
 static char *load_resolve(const char *path, const char *from)
 {
 	const char *slash = from ? strrchr(from, '/') : NULL;
-	size_t prefix = slash && path[0] != '/' ? (size_t)(slash - from) + 1 : 0;
+	size_t prefix = slash && path[0] != '/' ? (size_t)(slash - from) + 1
+						: 0;
 	size_t len = strlen(path);
 	char *whole = malloc(prefix + len + 1);
 
@@ -65,13 +68,16 @@ static char *load_resolve(const char *path, const char *from)
 
 static int load_missing(struct error *error)
 {
-	return error_set(error, EXIT_STATUS_CONFIGURATION, "a value is missing");
+	return error_set(error, EXIT_STATUS_CONFIGURATION,
+			 "a value is missing");
 }
 
-static int load_console(const struct config_target *target, const char *value, struct error *error)
+static int load_console(const struct config_target *target, const char *value,
+			struct error *error)
 {
 	static const char prefix[] = "file:";
-	static const char *const choices[] = { "stdio", "none", "file:PATH", NULL };
+	static const char *const choices[] = { "stdio", "none", "file:PATH",
+					       NULL };
 	struct vmm_config *config = (struct vmm_config *)target->base;
 	unsigned int index;
 
@@ -81,8 +87,8 @@ static int load_console(const struct config_target *target, const char *value, s
 			return error_set(error, EXIT_STATUS_CONFIGURATION,
 					 "a path is missing: file:PATH");
 		config->console = CONSOLE_FILE;
-		return load_replace(&config->console_path, load_resolve(value, target->file),
-				    error);
+		return load_replace(&config->console_path,
+				    load_resolve(value, target->file), error);
 	}
 	if (config_values_choice(value, choices, &index, error))
 		return -1;
@@ -90,16 +96,18 @@ static int load_console(const struct config_target *target, const char *value, s
 	return 0;
 }
 
-static int load_root(const struct config_key *key, struct disk_config *disk, const char *value,
-		     struct error *error)
+static int load_root(const struct config_key *key, struct disk_config *disk,
+		     const char *value, struct error *error)
 {
 	unsigned int partition;
 	bool root;
 
 	if (value[0] < '0' || value[0] > '9') {
 		if (config_values_boolean(value, &root, error))
-			return error_set(error, EXIT_STATUS_CONFIGURATION,
-					 "%.60s is not yes, no or a partition's number", value);
+			return error_set(
+				error, EXIT_STATUS_CONFIGURATION,
+				"%.60s is not yes, no or a partition's number",
+				value);
 		disk->root = root;
 		disk->root_partition = 0;
 		return 0;
@@ -112,8 +120,9 @@ static int load_root(const struct config_key *key, struct disk_config *disk, con
 }
 
 /* Judges @value and stores it. 0, or -1 with @error. */
-static int load_value(const struct config_key *key, const struct config_target *target,
-		      const char *value, struct error *error)
+static int load_value(const struct config_key *key,
+		      const struct config_target *target, const char *value,
+		      struct error *error)
 {
 	void *place = target->base + key->offset;
 
@@ -121,7 +130,8 @@ static int load_value(const struct config_key *key, const struct config_target *
 	case KEY_TEXT:
 		return load_replace(place, strdup(value), error);
 	case KEY_WORD:
-		return *value ? load_replace(place, strdup(value), error) : load_missing(error);
+		return *value ? load_replace(place, strdup(value), error)
+			      : load_missing(error);
 	case KEY_NAME:
 		if (config_values_name(value, error))
 			return -1;
@@ -129,29 +139,34 @@ static int load_value(const struct config_key *key, const struct config_target *
 	case KEY_PATH:
 		if (!*value)
 			return load_missing(error);
-		return load_replace(place, load_resolve(value, target->file), error);
+		return load_replace(place, load_resolve(value, target->file),
+				    error);
 	case KEY_SIZE:
 		return config_values_size(value, place, error);
 	case KEY_DURATION:
 		return config_values_duration(value, place, error);
 	case KEY_COUNT:
-		return config_values_count(value, key->min, key->max, place, error);
+		return config_values_count(value, key->min, key->max, place,
+					   error);
 	case KEY_BOOLEAN:
 		return config_values_boolean(value, place, error);
 	case KEY_CHOICE:
 		/* The enumerations are unsigned int, as config_keys.c asserts. */
 		return config_values_choice(value, key->choices, place, error);
 	case KEY_ROOT:
-		return load_root(key, (struct disk_config *)target->base, value, error);
+		return load_root(key, (struct disk_config *)target->base, value,
+				 error);
 	case KEY_CONSOLE:
 		return load_console(target, value, error);
 	case KEY_MAC:
 		return config_values_mac(value, place, error);
 	}
-	return error_set(error, EXIT_STATUS_INTERNAL, "a type that nobody reads");
+	return error_set(error, EXIT_STATUS_INTERNAL,
+			 "a type that nobody reads");
 }
 
-static void load_defaults(const char *section, const struct config_target *target)
+static void load_defaults(const char *section,
+			  const struct config_target *target)
 {
 	for (unsigned int i = 0; i < config_keys_count; i++) {
 		const struct config_key *key = &config_keys_table[i];
@@ -177,7 +192,8 @@ static char *load_name_from_file(const char *file)
 
 		if (byte >= 'A' && byte <= 'Z')
 			byte = (char)(byte - 'A' + 'a');
-		else if (!((byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9')))
+		else if (!((byte >= 'a' && byte <= 'z') ||
+			   (byte >= '0' && byte <= '9')))
 			byte = '-';
 		name[i] = byte;
 	}
@@ -188,7 +204,8 @@ static char *load_name_from_file(const char *file)
 }
 
 /* Gives section @index, a disk or net, its place in @config. NULL: there are too many. */
-static char *load_device(struct vmm_config *config, const struct config_entry_section *section)
+static char *load_device(struct vmm_config *config,
+			 const struct config_entry_section *section)
 {
 	bool is_disk = section->kind->place == PLACE_DISK;
 	const char *name = strchr(section->name, '.') + 1;
@@ -226,7 +243,8 @@ static void load_report(const struct config_entries *entries, unsigned int line,
 }
 
 /* The entries of one section, into @base. */
-static void load_section(const struct config_entries *entries, unsigned int index, char *base)
+static void load_section(const struct config_entries *entries,
+			 unsigned int index, char *base)
 {
 	const struct config_entry_section *section = &entries->sections[index];
 
@@ -241,55 +259,66 @@ static void load_section(const struct config_entries *entries, unsigned int inde
 		if (entry->section != index)
 			continue;
 		if (config_keys_is_not_yet(entry->key, entry->value)) {
-			bool all = strcmp(entry->key->not_yet, KEY_NOT_YET_AT_ALL) == 0;
+			bool all = strcmp(entry->key->not_yet,
+					  KEY_NOT_YET_AT_ALL) == 0;
 
 			error_set(&error, EXIT_STATUS_CONFIGURATION,
-				  "%s%snot available in this version", all ? "" : entry->value,
-				  all ? "" : " is ");
-		} else if (load_value(entry->key, &target, entry->value, &error) == 0) {
+				  "%s%snot available in this version",
+				  all ? "" : entry->value, all ? "" : " is ");
+		} else if (load_value(entry->key, &target, entry->value,
+				      &error) == 0) {
 			continue;
 		}
-		load_report(entries, entry->line, section->name, entry->key->name, error.text);
+		load_report(entries, entry->line, section->name,
+			    entry->key->name, error.text);
 	}
 }
 
 /* What section @name of kind @kind must have; @index may be CONFIG_ENTRIES_NONE. */
-static void load_check_required(const struct config_entries *entries, unsigned int index,
-				const char *kind, const char *name, unsigned int line)
+static void load_check_required(const struct config_entries *entries,
+				unsigned int index, const char *kind,
+				const char *name, unsigned int line)
 {
 	for (unsigned int i = 0; i < config_keys_count; i++) {
 		const struct config_key *key = &config_keys_table[i];
 
 		if (!key->required || strcmp(key->section, kind) != 0)
 			continue;
-		if (index == CONFIG_ENTRIES_NONE || !config_entries_find(entries, index, key->name))
-			load_report(entries, line, name, key->name, "is missing");
+		if (index == CONFIG_ENTRIES_NONE ||
+		    !config_entries_find(entries, index, key->name))
+			load_report(entries, line, name, key->name,
+				    "is missing");
 	}
 }
 
-static void load_sections(struct vmm_config *config, const struct config_entries *entries)
+static void load_sections(struct vmm_config *config,
+			  const struct config_entries *entries)
 {
 	for (unsigned int i = 0; i < entries->section_count; i++) {
-		const struct config_entry_section *section = &entries->sections[i];
+		const struct config_entry_section *section =
+			&entries->sections[i];
 		char *base = (char *)config;
 		char why[64];
 
 		if (section->kind->place != PLACE_VMM)
 			base = load_device(config, section);
 		if (!base) {
-			snprintf(why, sizeof(why), "more than %u devices", CONFIG_DEVICES_MAX);
-			load_report(entries, section->line, section->name, "", why);
+			snprintf(why, sizeof(why), "more than %d devices",
+				 CONFIG_DEVICES_MAX);
+			load_report(entries, section->line, section->name, "",
+				    why);
 			return;
 		}
 		load_section(entries, i, base);
 		if (section->kind->named)
-			load_check_required(entries, i, section->kind->name, section->name,
-					    section->line);
+			load_check_required(entries, i, section->kind->name,
+					    section->name, section->line);
 	}
 }
 
 /* Rules that take more than one key are the plan's. */
-static void load_check_plan(const struct config_entries *entries, const struct vmm_config *config)
+static void load_check_plan(const struct config_entries *entries,
+			    const struct vmm_config *config)
 {
 	struct error error;
 	struct plan plan;
@@ -299,13 +328,15 @@ static void load_check_plan(const struct config_entries *entries, const struct v
 }
 
 /* The defaults of the sections that exist once, and what they must have. */
-static void load_single_sections(struct vmm_config *config, const struct config_entries *entries)
+static void load_single_sections(struct vmm_config *config,
+				 const struct config_entries *entries)
 {
 	const struct config_target whole = { .base = (char *)config };
 
 	for (unsigned int i = 0; i < config_keys_section_count; i++) {
 		const struct config_section *kind = &config_keys_sections[i];
-		unsigned int index = config_entries_find_section(entries, kind->name);
+		unsigned int index =
+			config_entries_find_section(entries, kind->name);
 		unsigned int line = 1;
 
 		if (kind->named)
@@ -313,12 +344,14 @@ static void load_single_sections(struct vmm_config *config, const struct config_
 		if (index != CONFIG_ENTRIES_NONE)
 			line = entries->sections[index].line;
 		load_defaults(kind->name, &whole);
-		load_check_required(entries, index, kind->name, kind->name, line);
+		load_check_required(entries, index, kind->name, kind->name,
+				    line);
 	}
 }
 
-int config_load_text(struct vmm_config *config, struct config_entries *entries, const char *data,
-		     size_t size, const char *const *sets, unsigned int count)
+int config_load_text(struct vmm_config *config, struct config_entries *entries,
+		     const char *data, size_t size, const char *const *sets,
+		     unsigned int count)
 {
 	struct problems *problems = entries->problems;
 	unsigned int before = problems->count;
@@ -329,8 +362,8 @@ int config_load_text(struct vmm_config *config, struct config_entries *entries, 
 	load_single_sections(config, entries);
 	config->name = load_name_from_file(entries->file);
 	if (!config->name)
-		problems_add(problems, EXIT_STATUS_INTERNAL, "sluice: %s: out of memory",
-			     entries->file);
+		problems_add(problems, EXIT_STATUS_INTERNAL,
+			     "sluice: %s: out of memory", entries->file);
 	load_sections(config, entries);
 	if (problems->count == before)
 		load_check_plan(entries, config);
@@ -338,7 +371,8 @@ int config_load_text(struct vmm_config *config, struct config_entries *entries, 
 }
 
 /* All of @fd, in *@data (the caller's to free) and *@size. 0, or -1 with @error. */
-static int load_read(int fd, const char *file, char **data, size_t *size, struct error *error)
+static int load_read(int fd, const char *file, char **data, size_t *size,
+		     struct error *error)
 {
 	size_t room = 0;
 	ssize_t got;
@@ -356,12 +390,14 @@ static int load_read(int fd, const char *file, char **data, size_t *size, struct
 		}
 		got = read(fd, *data + *size, room - *size);
 		if (got < 0)
-			return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: %s", file,
-					 strerror(errno));
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "%s: %s", file, strerror(errno));
 		*size += (size_t)got;
 		if (*size > FILE_MAX_BYTES)
-			return error_set(error, EXIT_STATUS_CONFIGURATION,
-					 "%s: more than 1 MiB: not a configuration", file);
+			return error_set(
+				error, EXIT_STATUS_CONFIGURATION,
+				"%s: more than 1 MiB: not a configuration",
+				file);
 	} while (got > 0);
 	return 0;
 }
@@ -377,8 +413,8 @@ int config_load(struct vmm_config *config, struct config_entries *entries,
 
 	memset(config, 0, sizeof(*config));
 	if (fd < 0)
-		err = error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s", entries->file,
-				strerror(errno));
+		err = error_set(&error, EXIT_STATUS_CONFIGURATION, "%s: %s",
+				entries->file, strerror(errno));
 	else
 		err = load_read(fd, entries->file, &data, &size, &error);
 	if (fd >= 0)
@@ -386,7 +422,8 @@ int config_load(struct vmm_config *config, struct config_entries *entries,
 	if (err)
 		problems_add_error(entries->problems, &error);
 	else
-		err = config_load_text(config, entries, data, size, sets, count);
+		err = config_load_text(config, entries, data, size, sets,
+				       count);
 	free(data);
 	return err;
 }

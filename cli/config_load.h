@@ -21,7 +21,8 @@ int config_load(struct vmm_config *config, struct config_entries *entries,
 		const char *const *sets, unsigned int count);
 
 /* The same, of a file whose @size bytes at @data have been read. */
-int config_load_text(struct vmm_config *config, struct config_entries *entries, const char *data,
-		     size_t size, const char *const *sets, unsigned int count);
+int config_load_text(struct vmm_config *config, struct config_entries *entries,
+		     const char *data, size_t size, const char *const *sets,
+		     unsigned int count);
 
 #endif

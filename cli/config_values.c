@@ -15,8 +15,10 @@
 static int values_reject(struct error *error, const char *text, const char *why)
 {
 	if (!*text)
-		return error_set(error, EXIT_STATUS_CONFIGURATION, "a value is missing: %s", why);
-	return error_set(error, EXIT_STATUS_CONFIGURATION, SHOWN " is not %s", text, why);
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "a value is missing: %s", why);
+	return error_set(error, EXIT_STATUS_CONFIGURATION, SHOWN " is not %s",
+			 text, why);
 }
 
 static bool is_digit(char byte)
@@ -38,7 +40,8 @@ static bool values_digits(const char **text, uint64_t *number, bool *overflow)
 		return false;
 	for (; is_digit(*at); at++) {
 		if (__builtin_mul_overflow(*number, 10, number) ||
-		    __builtin_add_overflow(*number, (uint64_t)(*at - '0'), number))
+		    __builtin_add_overflow(*number, (uint64_t)(*at - '0'),
+					   number))
 			*overflow = true;
 	}
 	*text = at;
@@ -47,7 +50,8 @@ static bool values_digits(const char **text, uint64_t *number, bool *overflow)
 
 int config_values_size(const char *text, uint64_t *bytes, struct error *error)
 {
-	static const char why[] = "a size: a number, and K, M or G behind it, as in 128M";
+	static const char why[] =
+		"a size: a number, and K, M or G behind it, as in 128M";
 	const char *at = text;
 	uint64_t number;
 	uint64_t unit;
@@ -74,14 +78,17 @@ int config_values_size(const char *text, uint64_t *bytes, struct error *error)
 	if (*at && at[1])
 		return values_reject(error, text, why);
 	if (overflow || __builtin_mul_overflow(number, unit, &number))
-		return error_set(error, EXIT_STATUS_CONFIGURATION, SHOWN " is too large", text);
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 SHOWN " is too large", text);
 	*bytes = number;
 	return 0;
 }
 
-int config_values_duration(const char *text, uint32_t *milliseconds, struct error *error)
+int config_values_duration(const char *text, uint32_t *milliseconds,
+			   struct error *error)
 {
-	static const char why[] = "a duration: a number, and s or ms behind it, as in 10s";
+	static const char why[] =
+		"a duration: a number, and s or ms behind it, as in 10s";
 	const char *at = text;
 	uint64_t number;
 	uint64_t unit;
@@ -95,14 +102,16 @@ int config_values_duration(const char *text, uint32_t *milliseconds, struct erro
 		unit = 1;
 	else
 		return values_reject(error, text, why);
-	if (overflow || __builtin_mul_overflow(number, unit, &number) || number > INT32_MAX)
-		return error_set(error, EXIT_STATUS_CONFIGURATION, SHOWN " is too long", text);
+	if (overflow || __builtin_mul_overflow(number, unit, &number) ||
+	    number > INT32_MAX)
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 SHOWN " is too long", text);
 	*milliseconds = (uint32_t)number;
 	return 0;
 }
 
-int config_values_count(const char *text, unsigned int min, unsigned int max, unsigned int *count,
-			struct error *error)
+int config_values_count(const char *text, unsigned int min, unsigned int max,
+			unsigned int *count, struct error *error)
 {
 	const char *at = text;
 	uint64_t number;
@@ -110,8 +119,8 @@ int config_values_count(const char *text, unsigned int min, unsigned int max, un
 	char why[64];
 
 	snprintf(why, sizeof(why), "a number from %u to %u", min, max);
-	if (!values_digits(&at, &number, &overflow) || *at || overflow || number < min ||
-	    number > max)
+	if (!values_digits(&at, &number, &overflow) || *at || overflow ||
+	    number < min || number > max)
 		return values_reject(error, text, why);
 	*count = (unsigned int)number;
 	return 0;
@@ -128,8 +137,8 @@ int config_values_boolean(const char *text, bool *value, struct error *error)
 	return 0;
 }
 
-int config_values_choice(const char *text, const char *const *choices, unsigned int *index,
-			 struct error *error)
+int config_values_choice(const char *text, const char *const *choices,
+			 unsigned int *index, struct error *error)
 {
 	struct suggestion suggestion = { 0 };
 	char phrase[SUGGEST_PHRASE_MAX];
@@ -142,11 +151,12 @@ int config_values_choice(const char *text, const char *const *choices, unsigned 
 			return 0;
 		}
 		suggest_consider(&suggestion, text, choices[i]);
-		len += (size_t)snprintf(why + len, sizeof(why) - len, "%s %s", i ? "," : "",
-					choices[i]);
+		len += (size_t)snprintf(why + len, sizeof(why) - len, "%s %s",
+					i ? "," : "", choices[i]);
 		len = MIN(len, sizeof(why) - 1);
 	}
-	snprintf(why + len, sizeof(why) - len, "%s", suggest_phrase(&suggestion, phrase));
+	snprintf(why + len, sizeof(why) - len, "%s",
+		 suggest_phrase(&suggestion, phrase));
 	return values_reject(error, text, why);
 }
 
@@ -175,9 +185,11 @@ static int hex_digit(char byte)
 	return -1;
 }
 
-int config_values_mac(const char *text, uint8_t mac[static 6], struct error *error)
+int config_values_mac(const char *text, uint8_t mac[static 6],
+		      struct error *error)
 {
-	static const char why[] = "a MAC address of one machine, as in 52:54:00:12:34:56";
+	static const char why[] =
+		"a MAC address of one machine, as in 52:54:00:12:34:56";
 	static const uint8_t zero[6];
 	uint8_t bytes[6];
 

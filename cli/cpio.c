@@ -17,7 +17,8 @@ bool cpio_is_magic(const uint8_t *bytes)
 	       memcmp(bytes, "070702", CPIO_MAGIC_BYTES) == 0;
 }
 
-static bool cpio_number(const uint8_t *header, unsigned int field, uint32_t *number)
+static bool cpio_number(const uint8_t *header, unsigned int field,
+			uint32_t *number)
 {
 	const uint8_t *digits = header + CPIO_MAGIC_BYTES + 8 * field;
 
@@ -37,8 +38,9 @@ static bool cpio_number(const uint8_t *header, unsigned int field, uint32_t *num
 }
 
 /* Hands @bytes of content to the visitor, or passes over them. */
-static bool cpio_content(struct byte_stream *stream, const struct cpio_visitor *visitor,
-			 bool wanted, uint64_t bytes)
+static bool cpio_content(struct byte_stream *stream,
+			 const struct cpio_visitor *visitor, bool wanted,
+			 uint64_t bytes)
 {
 	const uint8_t *part;
 	size_t count;
@@ -67,8 +69,10 @@ bool cpio_walk(struct byte_stream *stream, const struct cpio_visitor *visitor,
 	bool wanted;
 
 	for (*entries = 0; *entries < CPIO_ENTRIES_MAX; ++*entries) {
-		if (byte_stream_peek(stream, HEADER_BYTES, &bytes) < HEADER_BYTES ||
-		    !cpio_is_magic(bytes) || !cpio_number(bytes, FIELD_SIZE, &size) ||
+		if (byte_stream_peek(stream, HEADER_BYTES, &bytes) <
+			    HEADER_BYTES ||
+		    !cpio_is_magic(bytes) ||
+		    !cpio_number(bytes, FIELD_SIZE, &size) ||
 		    !cpio_number(bytes, FIELD_NAME_SIZE, &name_size))
 			return false;
 		if (name_size == 0 || name_size > sizeof(name) ||

@@ -11,7 +11,8 @@
 
 #define LAST_COLUMN 78
 
-void help_wrap(FILE *out, const char *text, unsigned int indent, unsigned int at)
+void help_wrap(FILE *out, const char *text, unsigned int indent,
+	       unsigned int at)
 {
 	while (*text) {
 		size_t word = strcspn(text, " ");
@@ -21,7 +22,8 @@ void help_wrap(FILE *out, const char *text, unsigned int indent, unsigned int at
 			at = 0;
 		}
 		if (at < indent)
-			at += (unsigned int)fprintf(out, "%*s", (int)(indent - at), "");
+			at += (unsigned int)fprintf(out, "%*s",
+						    (int)(indent - at), "");
 		else if (at > indent)
 			at += (unsigned int)fprintf(out, " ");
 		at += (unsigned int)fprintf(out, "%.*s", (int)word, text);
@@ -41,19 +43,23 @@ static void help_key_text(FILE *out, const struct config_key *key)
 {
 	char type[CONFIG_KEYS_TYPE_MAX];
 
-	fprintf(out, "  %s = %s  (%s%s)\n", key->name, config_keys_describe_type(key, type),
-		key->required ? "" : "default: ", config_keys_describe_default(key));
+	fprintf(out, "  %s = %s  (%s%s)\n", key->name,
+		config_keys_describe_type(key, type),
+		key->required ? "" : "default: ",
+		config_keys_describe_default(key));
 	help_wrap(out, key->summary, 6, 0);
 	if (key->not_yet && strcmp(key->not_yet, KEY_NOT_YET_AT_ALL) == 0)
 		fprintf(out, "      Not available in this version.\n");
 	else if (key->not_yet)
-		fprintf(out, "      Not available in this version: %s.\n", key->not_yet);
+		fprintf(out, "      Not available in this version: %s.\n",
+			key->not_yet);
 }
 
 void help_config_text(FILE *out)
 {
-	fprintf(out, "SIZE is a number, and K, M or G (powers of 1024) behind it; DURATION a\n"
-		     "number, and s or ms behind it; NAME 1 to 32 of a-z, 0-9 and -.\n");
+	fprintf(out,
+		"SIZE is a number, and K, M or G (powers of 1024) behind it; DURATION a\n"
+		"number, and s or ms behind it; NAME 1 to 32 of a-z, 0-9 and -.\n");
 	for (unsigned int i = 0; i < config_keys_section_count; i++) {
 		const struct config_section *section = &config_keys_sections[i];
 
@@ -62,7 +68,8 @@ void help_config_text(FILE *out)
 		fputc('\n', out);
 		help_wrap(out, section->summary, 2, 0);
 		for (unsigned int j = 0; j < config_keys_count; j++) {
-			if (strcmp(config_keys_table[j].section, section->name) == 0)
+			if (strcmp(config_keys_table[j].section,
+				   section->name) == 0)
 				help_key_text(out, &config_keys_table[j]);
 		}
 	}
@@ -154,7 +161,8 @@ void help_config_man(FILE *out)
 		help_roff(out, section->summary);
 		fprintf(out, ".Bl -tag -width Ds\n");
 		for (unsigned int j = 0; j < config_keys_count; j++) {
-			if (strcmp(config_keys_table[j].section, section->name) == 0)
+			if (strcmp(config_keys_table[j].section,
+				   section->name) == 0)
 				help_key_man(out, &config_keys_table[j]);
 		}
 		fprintf(out, ".El\n");
@@ -163,7 +171,8 @@ void help_config_man(FILE *out)
 
 static void help_option_text(FILE *out, const struct options_option *option)
 {
-	int at = fprintf(out, "  --%s%s%s", option->name, option->argument ? " " : "",
+	int at = fprintf(out, "  --%s%s%s", option->name,
+			 option->argument ? " " : "",
 			 option->argument ? option->argument : "");
 
 	if (at > 28) {
@@ -184,16 +193,17 @@ static void help_verb_options_text(FILE *out, enum verb verb)
 
 static void help_usage_line(FILE *out, const struct options_verb *verb)
 {
-	fprintf(out, "usage: sluice %s%s%s [OPTION]...\n", verb->name, *verb->arguments ? " " : "",
-		verb->arguments);
+	fprintf(out, "usage: sluice %s%s%s [OPTION]...\n", verb->name,
+		*verb->arguments ? " " : "", verb->arguments);
 }
 
 void help_usage_text(FILE *out)
 {
-	fprintf(out, "usage: sluice COMMAND [ARGUMENT]... [OPTION]...\n"
-		     "\n"
-		     "Runs Linux in a microVM, its devices' memory accesses behind an IOMMU.\n"
-		     "\n");
+	fprintf(out,
+		"usage: sluice COMMAND [ARGUMENT]... [OPTION]...\n"
+		"\n"
+		"Runs Linux in a microVM, its devices' memory accesses behind an IOMMU.\n"
+		"\n");
 	for (unsigned int i = 0; i < options_verb_count; i++) {
 		const struct options_verb *verb = &options_verbs[i];
 		int at = fprintf(out, "  %s %s", verb->name, verb->arguments);
@@ -206,7 +216,8 @@ void help_usage_text(FILE *out)
 	}
 	fputc('\n', out);
 	help_verb_options_text(out, VERB_NONE);
-	fprintf(out, "\nsluice help config explains the INI file; see also sluice(1).\n");
+	fprintf(out,
+		"\nsluice help config explains the INI file; see also sluice(1).\n");
 }
 
 static void help_one_verb(FILE *out, const struct options_verb *verb)
@@ -291,8 +302,9 @@ int help_verb(const struct options *options)
 	if (!topic) {
 		help_usage_text(stdout);
 	} else if (!help_topic(options, topic)) {
-		snprintf(line, sizeof(line), "sluice: help: %.60s: no such topic (config, options "
-					     "or a command)",
+		snprintf(line, sizeof(line),
+			 "sluice: help: %.60s: no such topic (config, options "
+			 "or a command)",
 			 topic);
 		problems_print(line);
 		return EXIT_STATUS_CONFIGURATION;

@@ -25,6 +25,7 @@ void help_options_man(FILE *out);
  * Prints @text between columns @indent and 78, the first line from column @at
  * on, and ends the line.
  */
-void help_wrap(FILE *out, const char *text, unsigned int indent, unsigned int at);
+void help_wrap(FILE *out, const char *text, unsigned int indent,
+	       unsigned int at);
 
 #endif

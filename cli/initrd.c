@@ -37,7 +37,11 @@ static const struct initrd_format formats[] = {
 	{ "bzip2", 3, { 'B', 'Z', 'h' }, "bzip2", "bzip2" },
 	{ "xz", 6, { 0xfd, '7', 'z', 'X', 'Z', 0 }, "xz", "xz-utils" },
 	{ "lzma", 3, { 0x5d, 0, 0 }, "xz", "xz-utils" },
-	{ "lzo", 9, { 0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n' }, "lzop", "lzop" },
+	{ "lzo",
+	  9,
+	  { 0x89, 'L', 'Z', 'O', 0, '\r', '\n', 0x1a, '\n' },
+	  "lzop",
+	  "lzop" },
 	{ "lz4", 4, { 0x02, 0x21, 0x4c, 0x18 }, "lz4", "lz4" },
 	{ "lz4", 4, { 0x04, 0x22, 0x4d, 0x18 }, "lz4", "lz4" },
 	{ "zstd", 4, { 0x28, 0xb5, 0x2f, 0xfd }, "zstd", "zstd" },
@@ -82,8 +86,8 @@ static bool initrd_is_module(const char *name, size_t len, const char *module)
 }
 
 /* Looks whether @path, @len bytes, is that of a module that is looked for. */
-static void initrd_note_module(struct initrd_info *info, const char *path, size_t len,
-			       enum initrd_module state)
+static void initrd_note_module(struct initrd_info *info, const char *path,
+			       size_t len, enum initrd_module state)
 {
 	const char *slash = memrchr(path, '/', len);
 	const char *name = slash ? slash + 1 : path;
@@ -111,7 +115,8 @@ static void initrd_note_version(struct initrd_info *info, const char *path)
 		return;
 	version = path + strlen(directory);
 	len = strcspn(version, "/");
-	if (len == 0 || len >= INITRD_VERSION_BYTES || info->version_count == INITRD_VERSIONS_MAX)
+	if (len == 0 || len >= INITRD_VERSION_BYTES ||
+	    info->version_count == INITRD_VERSIONS_MAX)
 		return;
 	for (unsigned int i = 0; i < info->version_count; i++) {
 		if (strlen(info->versions[i]) == len &&
@@ -133,7 +138,8 @@ static bool initrd_entry(void *context, const char *name, uint64_t bytes)
 	if (strstr(base, ".ko") || is_builtin)
 		reader->info->has_modules = true;
 	initrd_note_version(reader->info, name);
-	initrd_note_module(reader->info, name, strlen(name), INITRD_MODULE_FOUND);
+	initrd_note_module(reader->info, name, strlen(name),
+			   INITRD_MODULE_FOUND);
 	reader->line_bytes = 0;
 	return is_builtin;
 }
@@ -145,7 +151,8 @@ static void initrd_content(void *context, const uint8_t *bytes, size_t count)
 
 	for (size_t i = 0; i < count; i++) {
 		if (bytes[i] == '\n') {
-			initrd_note_module(reader->info, reader->line, reader->line_bytes,
+			initrd_note_module(reader->info, reader->line,
+					   reader->line_bytes,
 					   INITRD_MODULE_BUILT_IN);
 			reader->line_bytes = 0;
 		} else if (reader->line_bytes < sizeof(reader->line)) {
@@ -154,8 +161,8 @@ static void initrd_content(void *context, const uint8_t *bytes, size_t count)
 	}
 }
 
-static int initrd_fail(const struct initrd_reader *reader, const struct byte_stream *stream,
-		       struct error *error)
+static int initrd_fail(const struct initrd_reader *reader,
+		       const struct byte_stream *stream, struct error *error)
 {
 	const char *why = "is damaged or truncated";
 
@@ -165,7 +172,23 @@ static int initrd_fail(const struct initrd_reader *reader, const struct byte_str
 		why = "is too large to look into";
 	else if (stream->end == BYTE_STREAM_TOO_SLOW)
 		why = "takes too long to look into";
-	return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: %s", reader->path, why);
+	return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: %s",
+			 reader->path, why);
+}
+
+/* Linux passes over zeroes between archives. */
+static void initrd_skip_zeroes(struct byte_stream *stream)
+{
+	const uint8_t *bytes;
+	size_t zeroes;
+	size_t have;
+
+	do {
+		have = byte_stream_peek(stream, 1, &bytes);
+		for (zeroes = 0; zeroes < have && bytes[zeroes] == 0; zeroes++)
+			;
+		byte_stream_skip(stream, zeroes);
+	} while (have > 0 && zeroes == have);
 }
 
 /*
@@ -185,9 +208,7 @@ static int initrd_walk(struct initrd_reader *reader, struct byte_stream *stream,
 	size_t have;
 
 	for (;;) {
-		/* Linux passes over zeroes between archives. */
-		while (byte_stream_peek(stream, 1, &bytes) > 0 && *bytes == 0)
-			byte_stream_skip(stream, 1);
+		initrd_skip_zeroes(stream);
 		have = byte_stream_peek(stream, MAGIC_BYTES_MAX, &bytes);
 		if (have == 0 && stream->end == BYTE_STREAM_ENDED)
 			return 0;
@@ -201,11 +222,13 @@ static int initrd_walk(struct initrd_reader *reader, struct byte_stream *stream,
 	}
 }
 
-static const struct initrd_format *initrd_identify(const uint8_t *bytes, size_t count)
+static const struct initrd_format *initrd_identify(const uint8_t *bytes,
+						   size_t count)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(formats); i++) {
 		if (count >= formats[i].magic_bytes &&
-		    memcmp(bytes, formats[i].magic, formats[i].magic_bytes) == 0)
+		    memcmp(bytes, formats[i].magic, formats[i].magic_bytes) ==
+			    0)
 			return &formats[i];
 	}
 	return NULL;
@@ -239,12 +262,14 @@ static int initrd_spawn(const char *program, int fd, int out, pid_t *child)
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
 	err = posix_spawn_file_actions_adddup2(&actions, fd, STDIN_FILENO);
 	if (!err)
-		err = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+		err = posix_spawn_file_actions_adddup2(&actions, out,
+						       STDOUT_FILENO);
 	if (!err)
-		err = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
-						       O_WRONLY, 0);
+		err = posix_spawn_file_actions_addopen(
+			&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
 	if (!err)
-		err = posix_spawnp(child, program, &actions, &attributes, argv, environ);
+		err = posix_spawnp(child, program, &actions, &attributes, argv,
+				   environ);
 	posix_spawnattr_destroy(&attributes);
 err_actions:
 	posix_spawn_file_actions_destroy(&actions);
@@ -252,25 +277,31 @@ err_actions:
 }
 
 /* Walks over what @pipe_fd gives. */
-static int initrd_walk_unpacked(struct initrd_reader *reader, int pipe_fd, struct error *error)
+static int initrd_walk_unpacked(struct initrd_reader *reader, int pipe_fd,
+				struct error *error)
 {
 	struct byte_stream *stream = malloc(sizeof(*stream));
 	int result;
 
 	if (!stream)
-		return error_set(error, EXIT_STATUS_INTERNAL, "%s: out of memory", reader->path);
-	byte_stream_init(stream, pipe_fd, UNPACKED_BYTES_MAX, reader->deadline_ns);
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "%s: out of memory", reader->path);
+	byte_stream_init(stream, pipe_fd, UNPACKED_BYTES_MAX,
+			 reader->deadline_ns);
 	result = initrd_walk(reader, stream, error);
 	if (result > 0)
-		result = error_set(error, EXIT_STATUS_CONFIGURATION,
-				   "%s: what is packed in it is no cpio archive", reader->path);
+		result =
+			error_set(error, EXIT_STATUS_CONFIGURATION,
+				  "%s: what is packed in it is no cpio archive",
+				  reader->path);
 	free(stream);
 	return result;
 }
 
 /* The rest of @fd, from @offset on, is compressed as @format says. */
 static int initrd_unpack(struct initrd_reader *reader, int fd, uint64_t offset,
-			 const struct initrd_format *format, struct error *error)
+			 const struct initrd_format *format,
+			 struct error *error)
 {
 	unsigned int before = reader->info->entries;
 	int result;
@@ -279,15 +310,17 @@ static int initrd_unpack(struct initrd_reader *reader, int fd, uint64_t offset,
 	int err;
 
 	if (lseek(fd, (off_t)offset, SEEK_SET) < 0 || pipe2(ends, O_CLOEXEC))
-		return error_set(error, EXIT_STATUS_INTERNAL, "%s: %s", reader->path,
-				 strerror(errno));
+		return error_set(error, EXIT_STATUS_INTERNAL, "%s: %s",
+				 reader->path, strerror(errno));
 	err = initrd_spawn(format->program, fd, ends[1], &child);
 	close(ends[1]);
 	if (err) {
 		close(ends[0]);
-		return error_set(error, EXIT_STATUS_HOST,
-				 "%s: %s is needed to look into it: %s (apt install %s)",
-				 reader->path, format->program, strerror(err), format->package);
+		return error_set(
+			error, EXIT_STATUS_HOST,
+			"%s: %s is needed to look into it: %s (apt install %s)",
+			reader->path, format->program, strerror(err),
+			format->package);
 	}
 	result = initrd_walk_unpacked(reader, ends[0], error);
 	close(ends[0]);
@@ -296,12 +329,13 @@ static int initrd_unpack(struct initrd_reader *reader, int fd, uint64_t offset,
 		;
 	if (result == 0 && reader->info->entries == before)
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "%s: is damaged or truncated (%s)", reader->path, format->name);
+				 "%s: is damaged or truncated (%s)",
+				 reader->path, format->name);
 	return result;
 }
 
-static int initrd_read_stream(struct initrd_reader *reader, struct byte_stream *stream,
-			      struct error *error)
+static int initrd_read_stream(struct initrd_reader *reader,
+			      struct byte_stream *stream, struct error *error)
 {
 	const struct initrd_format *format;
 	const uint8_t *bytes;
@@ -313,20 +347,23 @@ static int initrd_read_stream(struct initrd_reader *reader, struct byte_stream *
 	if (result < 0)
 		return -1;
 	if (result == 0 && stream->offset == 0)
-		return error_set(error, EXIT_STATUS_CONFIGURATION, "%s: is empty", reader->path);
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "%s: is empty", reader->path);
 	if (result == 0)
 		return 0;
 	have = byte_stream_peek(stream, MAGIC_BYTES_MAX, &bytes);
 	format = initrd_identify(bytes, have);
 	if (!format)
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "%s: is no cpio archive, plain or compressed", reader->path);
+				 "%s: is no cpio archive, plain or compressed",
+				 reader->path);
 	reader->info->compression = format->name;
 	return initrd_unpack(reader, stream->fd, stream->offset, format, error);
 }
 
-int initrd_read(int fd, const char *path, const char *const *modules, unsigned int count,
-		struct initrd_info *info, struct error *error)
+int initrd_read(int fd, const char *path, const char *const *modules,
+		unsigned int count, struct initrd_info *info,
+		struct error *error)
 {
 	struct initrd_reader reader = { .info = info, .path = path };
 	struct byte_stream *stream;
@@ -339,7 +376,8 @@ int initrd_read(int fd, const char *path, const char *const *modules, unsigned i
 	};
 	stream = malloc(sizeof(*stream));
 	if (!stream)
-		return error_set(error, EXIT_STATUS_INTERNAL, "%s: out of memory", path);
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "%s: out of memory", path);
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	reader.deadline_ns = ((uint64_t)now.tv_sec + SECONDS_MAX) * 1000000000;
 	byte_stream_init(stream, fd, UNPACKED_BYTES_MAX, reader.deadline_ns);

@@ -45,7 +45,8 @@ struct initrd_info {
  * unknown format, the program to unpack it is not installed); @info then holds
  * what was found before that.
  */
-int initrd_read(int fd, const char *path, const char *const *modules, unsigned int count,
-		struct initrd_info *info, struct error *error);
+int initrd_read(int fd, const char *path, const char *const *modules,
+		unsigned int count, struct initrd_info *info,
+		struct error *error);
 
 #endif

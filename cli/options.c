@@ -11,8 +11,9 @@
 #include <string.h>
 
 #define BIT(verb) (1u << (verb))
-#define EVERY_VERB (BIT(VERB_RUN) | BIT(VERB_CHECK) | BIT(VERB_PROBE) | BIT(VERB_BENCH) | \
-		    BIT(VERB_HELP))
+#define EVERY_VERB                                                             \
+	(BIT(VERB_RUN) | BIT(VERB_CHECK) | BIT(VERB_PROBE) | BIT(VERB_BENCH) | \
+	 BIT(VERB_HELP))
 
 const struct options_verb options_verbs[] = {
 	{ VERB_RUN, "run", "FILE.ini",
@@ -31,7 +32,8 @@ const struct options_verb options_verbs[] = {
 const unsigned int options_verb_count = ARRAY_SIZE(options_verbs);
 
 const struct options_option options_table[] = {
-	{ OPTION_SET, "set", "section.key=value", BIT(VERB_RUN) | BIT(VERB_CHECK),
+	{ OPTION_SET, "set", "section.key=value",
+	  BIT(VERB_RUN) | BIT(VERB_CHECK),
 	  "Set a key, whatever the file says; a path is relative to the current directory." },
 	{ OPTION_STATS, "stats", "FILE.json", BIT(VERB_RUN),
 	  "Write statistics to this file when the VM ends, and at SIGUSR1." },
@@ -44,8 +46,10 @@ const struct options_option options_table[] = {
 	  "Which messages: error, warn (the default), info or debug." },
 	{ OPTION_FORMAT, "format", "FORMAT", BIT(VERB_HELP),
 	  "How to print: text (the default), or man for the manual page." },
-	{ OPTION_HELP, "help", NULL, EVERY_VERB | BIT(VERB_NONE), "Explain a command, or all." },
-	{ OPTION_VERSION, "version", NULL, BIT(VERB_NONE), "Print the version." },
+	{ OPTION_HELP, "help", NULL, EVERY_VERB | BIT(VERB_NONE),
+	  "Explain a command, or all." },
+	{ OPTION_VERSION, "version", NULL, BIT(VERB_NONE),
+	  "Print the version." },
 };
 
 const unsigned int options_count = ARRAY_SIZE(options_table);
@@ -59,13 +63,13 @@ const struct options_verb *options_find_verb(const char *name)
 	return NULL;
 }
 
-static int options_reject(struct error *error, const char *what, const char *why,
-			  const struct suggestion *suggestion)
+static int options_reject(struct error *error, const char *what,
+			  const char *why, const struct suggestion *suggestion)
 {
 	char phrase[SUGGEST_PHRASE_MAX];
 
-	return error_set(error, EXIT_STATUS_CONFIGURATION, "%.100s: %s%s", what, why,
-			 suggest_phrase(suggestion, phrase));
+	return error_set(error, EXIT_STATUS_CONFIGURATION, "%.100s: %s%s", what,
+			 why, suggest_phrase(suggestion, phrase));
 }
 
 static int options_reject_verb(const char *word, struct error *error)
@@ -78,30 +82,35 @@ static int options_reject_verb(const char *word, struct error *error)
 }
 
 /* @word is an option that @verb does not have, or has in another form. */
-static int options_reject_option(enum verb verb, const char *word, struct error *error)
+static int options_reject_option(enum verb verb, const char *word,
+				 struct error *error)
 {
 	struct suggestion suggestion = { 0 };
 	char candidates[ARRAY_SIZE(options_table)][32];
 	char name[64];
 
-	snprintf(name, sizeof(name), "%.*s", (int)MIN(strcspn(word, "="), 63), word);
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(strcspn(word, "="), 63),
+		 word);
 	for (unsigned int i = 0; i < options_count; i++) {
 		const struct options_option *option = &options_table[i];
 
 		if (!(option->verbs & BIT(verb)))
 			continue;
-		snprintf(candidates[i], sizeof(candidates[i]), "--%s", option->name);
+		snprintf(candidates[i], sizeof(candidates[i]), "--%s",
+			 option->name);
 		if (strcmp(candidates[i], name) == 0)
 			return options_reject(error, name,
-					      option->argument ? "its value is missing" :
-								 "takes no value",
+					      option->argument
+						      ? "its value is missing"
+						      : "takes no value",
 					      &suggestion);
 		suggest_consider(&suggestion, name, candidates[i]);
 	}
 	return options_reject(error, name, "unknown option", &suggestion);
 }
 
-static int options_take_format(struct options *options, const char *value, struct error *error)
+static int options_take_format(struct options *options, const char *value,
+			       struct error *error)
 {
 	if (strcmp(value, "man") == 0)
 		options->format = FORMAT_MAN;
@@ -113,7 +122,8 @@ static int options_take_format(struct options *options, const char *value, struc
 	return 0;
 }
 
-static int options_take(struct options *options, int id, const char *value, struct error *error)
+static int options_take(struct options *options, int id, const char *value,
+			struct error *error)
 {
 	switch (id) {
 	case OPTION_SET:
@@ -131,8 +141,10 @@ static int options_take(struct options *options, int id, const char *value, stru
 	case OPTION_LOG_LEVEL:
 		if (log_level_parse(value, &options->log_level))
 			return 0;
-		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "--log-level: %.60s is not error, warn, info or debug", value);
+		return error_set(
+			error, EXIT_STATUS_CONFIGURATION,
+			"--log-level: %.60s is not error, warn, info or debug",
+			value);
 	case OPTION_FORMAT:
 		return options_take_format(options, value, error);
 	case OPTION_HELP:
@@ -142,7 +154,8 @@ static int options_take(struct options *options, int id, const char *value, stru
 		options->version = true;
 		return 0;
 	default:
-		return error_set(error, EXIT_STATUS_INTERNAL, "an option that nobody takes");
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "an option that nobody takes");
 	}
 }
 
@@ -158,7 +171,8 @@ static void options_describe(enum verb verb, struct option *described)
 			continue;
 		described[count++] = (struct option){
 			.name = option->name,
-			.has_arg = option->argument ? required_argument : no_argument,
+			.has_arg = option->argument ? required_argument
+						    : no_argument,
 			.val = (int)option->id,
 		};
 	}
@@ -177,8 +191,7 @@ static int options_parse_options(struct options *options, int argc, char **argv,
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
 	for (;;) {
-		int at = optind ? optind : 1;
-		const char *word;
+		char letter[] = "-x";
 
 		id = getopt_long(argc, argv, stop, described, NULL);
 		if (id == -1)
@@ -188,19 +201,26 @@ static int options_parse_options(struct options *options, int argc, char **argv,
 				return -1;
 			continue;
 		}
-		/* getopt has moved what it rejects behind what it has read. */
-		word = argv[optind > at ? optind - 1 : at];
-		return options_reject_option(options->verb, word ? word : "", error);
+		/* One of several letters: getopt has not gone past the word. */
+		if (optopt > 0 && optopt < OPTION_SET) {
+			letter[1] = (char)optopt;
+			return options_reject_option(options->verb, letter,
+						     error);
+		}
+		return options_reject_option(options->verb, argv[optind - 1],
+					     error);
 	}
 }
 
 /* What stands behind the options: the file, or help's topic. */
-static int options_parse_operands(struct options *options, int count, char **operands,
-				  struct error *error)
+static int options_parse_operands(struct options *options, int count,
+				  char **operands, struct error *error)
 {
 	const char **place = NULL;
-	bool wants_file = options->verb == VERB_RUN || options->verb == VERB_CHECK;
-	const struct options_verb *verb = &options_verbs[options->verb - VERB_RUN];
+	bool wants_file = options->verb == VERB_RUN ||
+			  options->verb == VERB_CHECK;
+	const struct options_verb *verb =
+		&options_verbs[options->verb - VERB_RUN];
 
 	if (wants_file)
 		place = &options->file;
@@ -208,18 +228,20 @@ static int options_parse_operands(struct options *options, int count, char **ope
 		place = &options->topic;
 	if (count > (place ? 1 : 0))
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "%s: %.100s: one argument too many", verb->name,
-				 operands[count - 1]);
+				 "%s: %.100s: one argument too many",
+				 verb->name, operands[count - 1]);
 	if (count == 1)
 		*place = operands[0];
 	else if (wants_file && !options->help)
-		return error_set(error, EXIT_STATUS_CONFIGURATION,
-				 "%s: FILE.ini is missing (see sluice %s --help)", verb->name,
-				 verb->name);
+		return error_set(
+			error, EXIT_STATUS_CONFIGURATION,
+			"%s: FILE.ini is missing (see sluice %s --help)",
+			verb->name, verb->name);
 	return 0;
 }
 
-int options_parse(struct options *options, int argc, char **argv, struct error *error)
+int options_parse(struct options *options, int argc, char **argv,
+		  struct error *error)
 {
 	const struct options_verb *verb;
 
@@ -241,11 +263,13 @@ int options_parse(struct options *options, int argc, char **argv, struct error *
 		return options_reject_verb(argv[0], error);
 	options->verb = verb->verb;
 	/* It will have operands and options of its own. */
-	if (verb->verb == VERB_BENCH && (argc < 2 || strcmp(argv[1], "--help") != 0))
+	if (verb->verb == VERB_BENCH &&
+	    (argc < 2 || strcmp(argv[1], "--help") != 0))
 		return 0;
 	if (options_parse_options(options, argc, argv, error))
 		return -1;
-	return options_parse_operands(options, argc - optind, argv + optind, error);
+	return options_parse_operands(options, argc - optind, argv + optind,
+				      error);
 }
 
 void options_destroy(struct options *options)

@@ -12,7 +12,14 @@
 
 struct error;
 
-enum verb { VERB_NONE, VERB_RUN, VERB_CHECK, VERB_PROBE, VERB_BENCH, VERB_HELP };
+enum verb {
+	VERB_NONE,
+	VERB_RUN,
+	VERB_CHECK,
+	VERB_PROBE,
+	VERB_BENCH,
+	VERB_HELP
+};
 
 struct options_verb {
 	enum verb verb;
@@ -66,7 +73,8 @@ struct options {
  * Reads the command line, whose strings @options borrows. Returns 0, or -1
  * with @error. The caller calls options_destroy in both cases.
  */
-int options_parse(struct options *options, int argc, char **argv, struct error *error);
+int options_parse(struct options *options, int argc, char **argv,
+		  struct error *error);
 void options_destroy(struct options *options);
 
 /* The verb named @name, or NULL. */

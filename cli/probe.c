@@ -36,8 +36,9 @@ static void probe_kvm(const struct probe_result *result)
 	}
 	probe_line("KVM", "yes");
 	probe_line("guest code",
-		   result->native ? "runs natively" :
-				    "is interpreted, one instruction at a time");
+		   result->native
+			   ? "runs natively"
+			   : "is interpreted, one instruction at a time");
 	printf("%-18s %.2f ns\n", "an instruction", result->ns_per_instruction);
 	printf("%-18s %.2f us\n", "an MMIO exit", result->exit_us);
 	printf("%-18s %u\n", "vCPUs at most", result->vcpus_max);
@@ -61,17 +62,19 @@ static void probe_user_namespaces(void)
 
 	if (child == 0)
 		_exit(unshare(CLONE_NEWUSER) ? errno : 0);
-	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+	if (child < 0 || waitpid(child, &status, 0) != child ||
+	    !WIFEXITED(status)) {
 		probe_line("user namespaces", "unknown");
 		return;
 	}
-	probe_line("user namespaces", WEXITSTATUS(status) ? strerror(WEXITSTATUS(status)) : "yes");
+	probe_line("user namespaces",
+		   WEXITSTATUS(status) ? strerror(WEXITSTATUS(status)) : "yes");
 }
 
 static void probe_landlock(void)
 {
-	long version =
-		syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_VERSION_FLAG);
+	long version = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0,
+			       LANDLOCK_VERSION_FLAG);
 
 	if (version < 0)
 		probe_line("Landlock", strerror(errno));
@@ -109,14 +112,17 @@ static void probe_hugepages(void)
 	char free_pages[32];
 	char modes[96];
 
-	if (probe_read("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", total,
-		       sizeof(total)) &&
-	    probe_read("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", free_pages,
-		       sizeof(free_pages)))
-		printf("%-18s %s reserved, %s free\n", "pages of 2 MiB", total, free_pages);
+	if (probe_read("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+		       total, sizeof(total)) &&
+	    probe_read(
+		    "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
+		    free_pages, sizeof(free_pages)))
+		printf("%-18s %s reserved, %s free\n", "pages of 2 MiB", total,
+		       free_pages);
 	else
 		probe_line("pages of 2 MiB", "no");
-	if (probe_read("/sys/kernel/mm/transparent_hugepage/shmem_enabled", modes, sizeof(modes)))
+	if (probe_read("/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+		       modes, sizeof(modes)))
 		probe_line("transparent ones", modes);
 	else
 		probe_line("transparent ones", "no");

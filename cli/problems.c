@@ -23,7 +23,8 @@ static void problems_make_printable(char *text)
 	}
 }
 
-void problems_add(struct problems *problems, enum exit_status status, const char *format, ...)
+void problems_add(struct problems *problems, enum exit_status status,
+		  const char *format, ...)
 {
 	char line[LINE_MAX_BYTES];
 	va_list arguments;
@@ -35,7 +36,8 @@ void problems_add(struct problems *problems, enum exit_status status, const char
 	if (len < 0)
 		return;
 	if ((size_t)len >= sizeof(line))
-		strcpy(line + sizeof(line) - 4, "...");
+		memcpy(line + sizeof(line) - sizeof("..."), "...",
+		       sizeof("..."));
 	problems_make_printable(line);
 
 	if (problems->count++ == 0 || status == EXIT_STATUS_CONFIGURATION)

@@ -13,11 +13,13 @@ struct problems {
 	void (*report)(void *context, const char *line);
 	void *context;
 	unsigned int count;
-	enum exit_status status; /* of the first one, but a configuration's beats others */
+	enum exit_status
+		status; /* of the first one, but a configuration's beats others */
 };
 
 /* `line`, as it is. */
-void problems_add(struct problems *problems, enum exit_status status, const char *format, ...)
+void problems_add(struct problems *problems, enum exit_status status,
+		  const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /* `sluice: what: why`. */

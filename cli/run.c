@@ -63,24 +63,31 @@ static int run_open_log(const struct options *options, struct error *error)
 	int fd = STDERR_FILENO;
 
 	if (options->log) {
-		fd = open(options->log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
+		fd = open(options->log,
+			  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
 			  0644);
 		if (fd < 0)
-			return error_set(error, EXIT_STATUS_CONFIGURATION, "--log: %s: %s",
-					 options->log, strerror(errno));
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "--log: %s: %s", options->log,
+					 strerror(errno));
 	}
 	log_open(fd, options->log_level);
 	return 0;
 }
 
-static int run_configured(const struct options *options, struct vmm_config *config,
-			  const struct config_entries *entries, uint64_t started_ns)
+static int run_configured(const struct options *options,
+			  struct vmm_config *config,
+			  const struct config_entries *entries,
+			  uint64_t started_ns)
 {
-	struct run run = { .config = config, .entries = entries, .started_ns = started_ns };
+	struct run run = { .config = config,
+			   .entries = entries,
+			   .started_ns = started_ns };
 	const struct supervised supervised = {
 		.body = run_vm,
 		.context = &run,
-		.terminal_fd = config->console == CONSOLE_STDIO ? STDIN_FILENO : -1,
+		.terminal_fd = config->console == CONSOLE_STDIO ? STDIN_FILENO
+								: -1,
 	};
 	struct error error;
 
@@ -88,7 +95,8 @@ static int run_configured(const struct options *options, struct vmm_config *conf
 	if (options->stats) {
 		config->stats_path = strdup(options->stats);
 		if (!config->stats_path) {
-			error_set(&error, EXIT_STATUS_INTERNAL, "--stats: out of memory");
+			error_set(&error, EXIT_STATUS_INTERNAL,
+				  "--stats: out of memory");
 			goto failed;
 		}
 	}
@@ -103,7 +111,8 @@ failed:
 
 int run_verb(const struct options *options, uint64_t started_ns)
 {
-	struct problems problems = { .report = problems_report_first, .context = &problems };
+	struct problems problems = { .report = problems_report_first,
+				     .context = &problems };
 	struct config_entries entries;
 	struct vmm_config config;
 	int status;

@@ -29,11 +29,13 @@ unsigned int suggest_distance(const char *a, const char *b)
 
 		now[0] = (unsigned int)i;
 		for (size_t j = 1; j <= b_len; j++) {
-			unsigned int best = above[j - 1] + (a[i - 1] != b[j - 1]);
+			unsigned int best =
+				above[j - 1] + (a[i - 1] != b[j - 1]);
 
 			best = MIN(best, above[j] + 1);
 			best = MIN(best, now[j - 1] + 1);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] &&
+			    a[i - 2] == b[j - 1])
 				best = MIN(best, before[j - 2] + 1);
 			now[j] = best;
 		}
@@ -41,7 +43,8 @@ unsigned int suggest_distance(const char *a, const char *b)
 	return rows[a_len % 3][b_len];
 }
 
-void suggest_consider(struct suggestion *suggestion, const char *word, const char *candidate)
+void suggest_consider(struct suggestion *suggestion, const char *word,
+		      const char *candidate)
 {
 	unsigned int distance = suggest_distance(word, candidate);
 	size_t len = strlen(word);
@@ -60,6 +63,7 @@ const char *suggest_phrase(const struct suggestion *suggestion,
 {
 	buffer[0] = 0;
 	if (suggestion->word)
-		snprintf(buffer, SUGGEST_PHRASE_MAX, " (did you mean %s?)", suggestion->word);
+		snprintf(buffer, SUGGEST_PHRASE_MAX, " (did you mean %s?)",
+			 suggestion->word);
 	return buffer;
 }

@@ -20,7 +20,8 @@ struct suggestion {
 unsigned int suggest_distance(const char *a, const char *b);
 
 /* Takes @candidate where it is near to @word, and nearer than what is held. */
-void suggest_consider(struct suggestion *suggestion, const char *word, const char *candidate);
+void suggest_consider(struct suggestion *suggestion, const char *word,
+		      const char *candidate);
 
 /* Room for what suggest_phrase writes. */
 #define SUGGEST_PHRASE_MAX 96

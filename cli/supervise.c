@@ -49,8 +49,9 @@ static uint64_t supervise_now_ns(void)
 
 static void supervise_signals(sigset_t *set)
 {
-	static const int signals[] = { SIGTERM, SIGINT,	 SIGQUIT, SIGUSR1, SIGTSTP,
-				       SIGCONT, SIGCHLD, SIGTTIN, SIGTTOU };
+	static const int signals[] = { SIGTERM, SIGINT,	 SIGQUIT,
+				       SIGUSR1, SIGTSTP, SIGCONT,
+				       SIGCHLD, SIGTTIN, SIGTTOU };
 	struct sigaction hangup;
 
 	sigemptyset(set);
@@ -79,12 +80,13 @@ static int supervise_fail(const char *what)
 }
 
 /* A child that does not listen is on its way out, or will be killed. */
-static void supervise_send(const struct supervisor *supervisor, enum vmm_command command,
-			   int signal)
+static void supervise_send(const struct supervisor *supervisor,
+			   enum vmm_command command, int signal)
 {
 	const uint8_t message[2] = { (uint8_t)command, (uint8_t)signal };
 
-	send(supervisor->control_fd, message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT);
+	send(supervisor->control_fd, message, sizeof(message),
+	     MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void supervise_end(struct supervisor *supervisor, int signal)
@@ -122,7 +124,8 @@ static void supervise_take_signal(struct supervisor *supervisor, int signal)
 			supervise_end(supervisor, signal);
 		} else {
 			supervisor->button_pressed = true;
-			supervise_send(supervisor, VMM_COMMAND_POWER_BUTTON, signal);
+			supervise_send(supervisor, VMM_COMMAND_POWER_BUTTON,
+				       signal);
 		}
 		break;
 	case SIGINT:
@@ -165,8 +168,9 @@ static int supervise_judge(const struct supervisor *supervisor, int status)
 		supervise_say("VM: process was killed (out of memory?)");
 		return EXIT_STATUS_INTERNAL;
 	}
-	snprintf(text, sizeof(text), "VM: process crashed: signal %d (%s)%s", signal,
-		 strsignal(signal), WCOREDUMP(status) ? ", core dumped" : "");
+	snprintf(text, sizeof(text), "VM: process crashed: signal %d (%s)%s",
+		 signal, strsignal(signal),
+		 WCOREDUMP(status) ? ", core dumped" : "");
 	supervise_say(text);
 	return EXIT_STATUS_INTERNAL;
 }
@@ -191,8 +195,8 @@ static int supervise_wait(struct supervisor *supervisor, const sigset_t *set)
 	}
 }
 
-static _Noreturn void supervise_child(const struct supervised *supervised, pid_t parent,
-				      int control_fd)
+static _Noreturn void supervise_child(const struct supervised *supervised,
+				      pid_t parent, int control_fd)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* It may have gone before it was said. */

@@ -36,8 +36,8 @@ void terminal_take(struct terminal *terminal)
 		return;
 	terminal->taken = true;
 	raw = terminal->saved;
-	raw.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL |
-				   IXON);
+	raw.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR |
+				   IGNCR | ICRNL | IXON);
 	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
 	raw.c_cflag &= ~(tcflag_t)(CSIZE | PARENB);
 	raw.c_cflag |= CS8;
@@ -52,7 +52,8 @@ static void terminal_restore_flags(const struct terminal *terminal)
 	for (int i = 0; i < 3; i++) {
 		int now = fcntl(i, F_GETFL);
 
-		if (now >= 0 && terminal->file_flags[i] >= 0 && now != terminal->file_flags[i])
+		if (now >= 0 && terminal->file_flags[i] >= 0 &&
+		    now != terminal->file_flags[i])
 			fcntl(i, F_SETFL, terminal->file_flags[i]);
 	}
 }

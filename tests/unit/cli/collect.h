@@ -20,7 +20,8 @@ static inline void collector_report(void *context, const char *line)
 	struct collector *collector = context;
 	size_t len = strlen(collector->text);
 
-	snprintf(collector->text + len, sizeof(collector->text) - len, "%s\n", line);
+	snprintf(collector->text + len, sizeof(collector->text) - len, "%s\n",
+		 line);
 }
 
 static inline void collector_init(struct collector *collector)

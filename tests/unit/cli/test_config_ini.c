@@ -10,8 +10,9 @@
 #include <string.h>
 
 /* Loads @text as the file "dir/vm.ini". */
-static int load(struct vmm_config *config, struct collector *collector, const char *text,
-		size_t size, const char *const *sets, unsigned int count)
+static int load(struct vmm_config *config, struct collector *collector,
+		const char *text, size_t size, const char *const *sets,
+		unsigned int count)
 {
 	struct config_entries entries;
 	int err;
@@ -40,15 +41,19 @@ static const struct bad_case bad_cases[] = {
 	{ "", 0, "dir/vm.ini:1: boot.kernel: is missing\n" },
 	{ "[boot]\n", 0, "dir/vm.ini:1: boot.kernel: is missing\n" },
 	{ "\n\n[boot]\n", 0, "dir/vm.ini:3: boot.kernel: is missing\n" },
-	{ "[boot]\nkernel =\n", 0, "dir/vm.ini:2: boot.kernel: a value is missing\n" },
-	{ "[boot]\nkernel = ; nothing\n", 0, "dir/vm.ini:2: boot.kernel: a value is missing\n" },
+	{ "[boot]\nkernel =\n", 0,
+	  "dir/vm.ini:2: boot.kernel: a value is missing\n" },
+	{ "[boot]\nkernel = ; nothing\n", 0,
+	  "dir/vm.ini:2: boot.kernel: a value is missing\n" },
 	/* sections */
 	{ BOOT "[bott]\nx = y\nz = a\n", 0,
 	  "dir/vm.ini:3: bott: unknown section (did you mean boot?)\n" },
 	{ BOOT "[dsik.root]\npath = x\n", 0,
 	  "dir/vm.ini:3: dsik.root: unknown section (did you mean disk.root?)\n" },
-	{ BOOT "[something]\n", 0, "dir/vm.ini:3: something: unknown section\n" },
-	{ BOOT "[disk]\npath = x\n", 0, "dir/vm.ini:3: disk: needs a name, as in [disk.root]\n" },
+	{ BOOT "[something]\n", 0,
+	  "dir/vm.ini:3: something: unknown section\n" },
+	{ BOOT "[disk]\npath = x\n", 0,
+	  "dir/vm.ini:3: disk: needs a name, as in [disk.root]\n" },
 	{ BOOT "[boot.x]\n", 0, "dir/vm.ini:3: boot.x: unknown section\n" },
 	{ BOOT "[disk.Root]\npath = x\n", 0,
 	  "dir/vm.ini:3: disk.Root: the name after disk. must be 1 to 32 of a-z, 0-9 and -\n" },
@@ -60,26 +65,37 @@ static const struct bad_case bad_cases[] = {
 	{ BOOT "[disk." LETTERS_50 "]\npath = x\n", 0,
 	  "dir/vm.ini:3: a section's name is too long\n" },
 	{ BOOT "[]\n", 0, "dir/vm.ini:3: []: unknown section\n" },
-	{ BOOT "[disk.a\npath = x\n", 0, "dir/vm.ini:3: a section's heading without ]\n" },
-	{ BOOT "[disk.a] path = x\n", 0, "dir/vm.ini:3: text behind a section's heading\n" },
-	{ BOOT "[disk.a];x\n", 0, "dir/vm.ini:3: text behind a section's heading\n" },
+	{ BOOT "[disk.a\npath = x\n", 0,
+	  "dir/vm.ini:3: a section's heading without ]\n" },
+	{ BOOT "[disk.a] path = x\n", 0,
+	  "dir/vm.ini:3: text behind a section's heading\n" },
+	{ BOOT "[disk.a];x\n", 0,
+	  "dir/vm.ini:3: text behind a section's heading\n" },
 	{ BOOT "[disk.a]\n", 0, "dir/vm.ini:3: disk.a.path: is missing\n" },
 	{ BOOT "[disk.a]\nroot = yes\n[disk.b]\npath = x\nroot = 2\n", 0,
 	  "dir/vm.ini:3: disk.a.path: is missing\n" },
 	/* keys */
-	{ "kernel = k\n" BOOT, 0, "dir/vm.ini:1: a key before the first [section]\n" },
-	{ BOOT "inird = x\n", 0, "dir/vm.ini:3: boot.inird: unknown key (did you mean initrd?)\n" },
+	{ "kernel = k\n" BOOT, 0,
+	  "dir/vm.ini:1: a key before the first [section]\n" },
+	{ BOOT "inird = x\n", 0,
+	  "dir/vm.ini:3: boot.inird: unknown key (did you mean initrd?)\n" },
 	{ BOOT "memory = 1G\n", 0,
 	  "dir/vm.ini:3: boot.memory: unknown key (it belongs to section machine)\n" },
 	{ BOOT "wibble = x\n", 0, "dir/vm.ini:3: boot.wibble: unknown key\n" },
-	{ BOOT "Kernel = x\n", 0, "dir/vm.ini:3: boot.Kernel: unknown key (did you mean kernel?)\n" },
-	{ BOOT "kernel = l\n", 0, "dir/vm.ini:3: boot.kernel: given twice, first in line 2\n" },
+	{ BOOT "Kernel = x\n", 0,
+	  "dir/vm.ini:3: boot.Kernel: unknown key (did you mean kernel?)\n" },
+	{ BOOT "kernel = l\n", 0,
+	  "dir/vm.ini:3: boot.kernel: given twice, first in line 2\n" },
 	{ BOOT "[rng]\n[boot]\nkernel = l\n", 0,
 	  "dir/vm.ini:5: boot.kernel: given twice, first in line 2\n" },
-	{ BOOT LETTERS_50 " = x\n", 0, "dir/vm.ini:3: boot." LETTERS_50 ": unknown key\n" },
-	{ BOOT "initrd\n", 0, "dir/vm.ini:3: neither a [section] nor key = value\n" },
-	{ BOOT "initrd", 0, "dir/vm.ini:3: neither a [section] nor key = value\n" },
-	{ BOOT "init ;rd = x\n", 0, "dir/vm.ini:3: neither a [section] nor key = value\n" },
+	{ BOOT LETTERS_50 " = x\n", 0,
+	  "dir/vm.ini:3: boot." LETTERS_50 ": unknown key\n" },
+	{ BOOT "initrd\n", 0,
+	  "dir/vm.ini:3: neither a [section] nor key = value\n" },
+	{ BOOT "initrd", 0,
+	  "dir/vm.ini:3: neither a [section] nor key = value\n" },
+	{ BOOT "init ;rd = x\n", 0,
+	  "dir/vm.ini:3: neither a [section] nor key = value\n" },
 	{ BOOT "= x\n", 0, "dir/vm.ini:3: a key's name is missing\n" },
 	/* lines */
 	{ BOOT "initrd = " LETTERS_200 "\n", 0,
@@ -106,9 +122,12 @@ static const struct bad_case bad_cases[] = {
 	  "dir/vm.ini:3: a control character (0x00) in column 11\n" },
 	{ TEXT("\0"), "dir/vm.ini:1: a control character (0x00) in column 1\n"
 		      "dir/vm.ini:1: boot.kernel: is missing\n" },
-	{ BOOT "initrd = a\rb\n", 0, "dir/vm.ini:3: a control character (0x0d) in column 11\n" },
-	{ BOOT "initrd = a\033[1m\n", 0, "dir/vm.ini:3: a control character (0x1b) in column 11\n" },
-	{ BOOT "\vinitrd = a\n", 0, "dir/vm.ini:3: a control character (0x0b) in column 1\n" },
+	{ BOOT "initrd = a\rb\n", 0,
+	  "dir/vm.ini:3: a control character (0x0d) in column 11\n" },
+	{ BOOT "initrd = a\033[1m\n", 0,
+	  "dir/vm.ini:3: a control character (0x1b) in column 11\n" },
+	{ BOOT "\vinitrd = a\n", 0,
+	  "dir/vm.ini:3: a control character (0x0b) in column 1\n" },
 	/* values */
 	{ BOOT "[machine]\nmemory = 12x\n", 0,
 	  "dir/vm.ini:4: machine.memory: 12x is not a size: a number, and K, M or G behind it, as "
@@ -140,8 +159,8 @@ static const struct bad_case bad_cases[] = {
 	/* not in this version */
 	{ BOOT "[net.eth0]\ntap = tap0\nmac = x\n", 0,
 	  "dir/vm.ini:3: net.eth0: not available in this version\n" },
-	{ BOOT "[iommu]\nenabled = yes\n", 0,
-	  "dir/vm.ini:4: iommu.enabled: yes is not available in this version\n" },
+	{ BOOT "[sandbox]\njail = yes\n", 0,
+	  "dir/vm.ini:4: sandbox.jail: yes is not available in this version\n" },
 	{ BOOT "[sandbox]\nseccomp = kill\n", 0,
 	  "dir/vm.ini:4: sandbox.seccomp: kill is not available in this version\n" },
 	{ BOOT "[sandbox]\nseccomp = log\njail = yes\nuser = a\n", 0,
@@ -154,8 +173,8 @@ static const struct bad_case bad_cases[] = {
 	  "dir/vm.ini:5: disk.a.engine: io_uring is not available in this version\n"
 	  "dir/vm.ini:6: disk.a.ops: not available in this version\n" },
 	/* together */
-	{ BOOT "[disk.a]\npath = x\nroot = yes\n[disk.b]\npath = y\nroot = 1\n", 0,
-	  "dir/vm.ini:8: disk.b.root: disk.a is the root disk already\n" },
+	{ BOOT "[disk.a]\npath = x\nroot = yes\n[disk.b]\npath = y\nroot = 1\n",
+	  0, "dir/vm.ini:8: disk.b.root: disk.a is the root disk already\n" },
 	/* all of them */
 	{ "[boot]\nkernle = k\n[machine]\nvcpus = x\nfoo\n", 0,
 	  "dir/vm.ini:2: boot.kernle: unknown key (did you mean kernel?)\n"
@@ -175,9 +194,11 @@ Test(config_ini, bug19_wrong_file_gives_the_exact_errors_with_file_and_line)
 		err = load(&config, &collector, bad->text,
 			   bad->size ? bad->size : strlen(bad->text), NULL, 0);
 		cr_expect_eq(err, -1, "case %u", i);
-		cr_expect_str_eq(collector.text, bad->errors, "case %u (%s): got\n%s", i, bad->text,
+		cr_expect_str_eq(collector.text, bad->errors,
+				 "case %u (%s): got\n%s", i, bad->text,
 				 collector.text);
-		cr_expect_eq(collector.problems.status, EXIT_STATUS_CONFIGURATION, "case %u", i);
+		cr_expect_eq(collector.problems.status,
+			     EXIT_STATUS_CONFIGURATION, "case %u", i);
 		vmm_config_destroy(&config);
 	}
 }
@@ -194,7 +215,8 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ BOOT "cmdline = a b\n", "a b", "dir/k" },
 	{ BOOT "cmdline = a\n  b\n\tc = d  \n", "a b c = d", "dir/k" },
 	{ BOOT "cmdline =\n  b\n  c\n", "b c", "dir/k" },
-	{ BOOT "cmdline = a ; comment\n  b ; comment\n  # comment\n\n  ; comment\n  c;d\n",
+	{ BOOT
+	  "cmdline = a ; comment\n  b ; comment\n  # comment\n\n  ; comment\n  c;d\n",
 	  "a b c;d", "dir/k" },
 	{ BOOT "cmdline = a # b\n  c # d\n", "a # b c # d", "dir/k" },
 	{ BOOT "cmdline = a\t; b\n", "a", "dir/k" },
@@ -205,10 +227,12 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ BOOT "cmdline: a:b=c\n", "a:b=c", "dir/k" },
 	{ "[boot]\r\nkernel = k\r\ncmdline = a\r\n  b\r\n", "a b", "dir/k" },
 	{ "\xef\xbb\xbf[boot]\nkernel = k\ncmdline = a\n", "a", "dir/k" },
-	{ "; c\n# c\n  # c\n\n[boot] ; c\nkernel=k\n", "console=ttyS0", "dir/k" },
+	{ "; c\n# c\n  # c\n\n[boot] ; c\nkernel=k\n", "console=ttyS0",
+	  "dir/k" },
 	{ "[boot]\nkernel = /abs/k;l\n", "console=ttyS0", "/abs/k;l" },
 	{ "[boot]\nkernel = a b#c ;d\n", "console=ttyS0", "dir/a b#c" },
-	{ "[boot]\ncmdline = a\n[machine]\nvcpus = 2\n[boot]\nkernel = k\n", "a", "dir/k" },
+	{ "[boot]\ncmdline = a\n[machine]\nvcpus = 2\n[boot]\nkernel = k\n",
+	  "a", "dir/k" },
 };
 
 Test(config_ini, good_file_gives_kernel_and_command_line)
@@ -219,11 +243,14 @@ Test(config_ini, good_file_gives_kernel_and_command_line)
 		struct vmm_config config;
 		int err;
 
-		err = load(&config, &collector, good->text, strlen(good->text), NULL, 0);
+		err = load(&config, &collector, good->text, strlen(good->text),
+			   NULL, 0);
 		cr_expect_eq(err, 0, "case %u: %s", i, collector.text);
-		cr_expect_str_eq(config.cmdline, good->cmdline, "case %u: %s", i, config.cmdline);
+		cr_expect_str_eq(config.cmdline, good->cmdline, "case %u: %s",
+				 i, config.cmdline);
 		cr_assert_not_null(config.kernel);
-		cr_expect_str_eq(config.kernel, good->kernel, "case %u: %s", i, config.kernel);
+		cr_expect_str_eq(config.kernel, good->kernel, "case %u: %s", i,
+				 config.kernel);
 		vmm_config_destroy(&config);
 	}
 }
@@ -236,10 +263,11 @@ Test(config_ini, line_of_198_bytes_is_read_whole)
 	size_t len = 188;
 
 	for (unsigned int newline = 0; newline < 2; newline++) {
-		snprintf(text, sizeof(text), BOOT "cmdline = %.*s%s", (int)len, LETTERS_200,
-			 newline ? "\n" : "");
-		cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0, "%s",
-			     collector.text);
+		snprintf(text, sizeof(text), BOOT "cmdline = %.*s%s", (int)len,
+			 LETTERS_200, newline ? "\n" : "");
+		cr_expect_eq(load(&config, &collector, text, strlen(text), NULL,
+				  0),
+			     0, "%s", collector.text);
 		cr_expect_eq(strlen(config.cmdline), len);
 		vmm_config_destroy(&config);
 	}
@@ -261,19 +289,21 @@ Test(config_ini, smallest_file_has_the_defaults)
 	cr_expect_eq(config.iommu.tables, 64 * MIB);
 	cr_expect_eq(config.iommu.service, IOMMU_SERVICE_INLINE);
 	cr_expect_not(config.iommu.bypass);
-	cr_expect_eq(config.disk_count + config.net_count + config.order_count, 0);
+	cr_expect_eq(config.disk_count + config.net_count + config.order_count,
+		     0);
 	vmm_config_destroy(&config);
 }
 
 Test(config_ini, disks_keep_the_order_of_the_file)
 {
-	static const char text[] = "[disk.b]\npath = /b\n[boot]\nkernel = k\n[disk.a]\npath = a\n"
-				   "root = 2\nread_only = yes\nqueues = 4\nengine = threads\n";
+	static const char text[] =
+		"[disk.b]\npath = /b\n[boot]\nkernel = k\n[disk.a]\npath = a\n"
+		"root = 2\nread_only = yes\nqueues = 4\nengine = threads\n";
 	struct collector collector;
 	struct vmm_config config;
 
-	cr_assert_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0, "%s",
-		     collector.text);
+	cr_assert_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0,
+		     "%s", collector.text);
 	cr_assert_eq(config.disk_count, 2);
 	cr_expect_eq(config.order_count, 2);
 	cr_expect_eq(config.order[1].kind, DEVICE_DISK);
@@ -293,15 +323,16 @@ Test(config_ini, disks_keep_the_order_of_the_file)
 
 Test(config_ini, what_is_not_there_yet_may_be_turned_off)
 {
-	static const char text[] = BOOT "[iommu]\nenabled = no\nservice = inline\ntables = 1M\n"
-					"bypass = no\n[rng]\nenabled = no\n[sandbox]\n"
-					"seccomp = off\njail = no\n[disk.a]\npath = x\n"
-					"engine = auto\n";
+	static const char text[] = BOOT
+		"[iommu]\nenabled = no\nservice = inline\ntables = 1M\n"
+		"bypass = no\n[rng]\nenabled = no\n[sandbox]\n"
+		"seccomp = off\njail = no\n[disk.a]\npath = x\n"
+		"engine = auto\n";
 	struct collector collector;
 	struct vmm_config config;
 
-	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0, "%s",
-		     collector.text);
+	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0,
+		     "%s", collector.text);
 	cr_expect_eq(config.iommu.tables, MIB);
 	cr_expect_eq(config.sandbox.seccomp, SECCOMP_OFF);
 	cr_expect_not(config.sandbox.jail);
@@ -317,11 +348,14 @@ Test(config_ini, too_many_devices_are_an_error)
 	for (unsigned int i = 0; i < CONFIG_DEVICES_MAX + 3; i++) {
 		size_t len = strlen(text);
 
-		snprintf(text + len, sizeof(text) - len, "[disk.d%u]\npath = x\n", i);
+		snprintf(text + len, sizeof(text) - len,
+			 "[disk.d%u]\npath = x\n", i);
 	}
-	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), -1);
-	cr_expect_str_eq(collector.text, "dir/vm.ini:51: disk.d24: more than 24 devices\n", "%s",
-			 collector.text);
+	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0),
+		     -1);
+	cr_expect_str_eq(collector.text,
+			 "dir/vm.ini:51: disk.d24: more than 24 devices\n",
+			 "%s", collector.text);
 	vmm_config_destroy(&config);
 }
 
@@ -334,154 +368,11 @@ Test(config_ini, sixteen_disks_fit)
 	for (unsigned int i = 0; i < 16; i++) {
 		size_t len = strlen(text);
 
-		snprintf(text + len, sizeof(text) - len, "[disk.d%u]\npath = x\n", i);
+		snprintf(text + len, sizeof(text) - len,
+			 "[disk.d%u]\npath = x\n", i);
 	}
-	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0, "%s",
-		     collector.text);
+	cr_expect_eq(load(&config, &collector, text, strlen(text), NULL, 0), 0,
+		     "%s", collector.text);
 	cr_expect_eq(config.disk_count, 16);
-	vmm_config_destroy(&config);
-}
-
-struct set_case {
-	const char *set;
-	const char *error; /* NULL: none */
-};
-
-static const struct set_case set_cases[] = {
-	{ "machine.memory=1G", NULL },
-	{ "disk.root.path=a.b=c.d", NULL },
-	{ "boot.cmdline=a.b=c", NULL },
-	{ "boot.cmdline=", NULL },
-	{ "machine.memory", "sluice: --set machine.memory: expected section.key=value\n" },
-	{ "memory=1G", "sluice: --set memory=1G: expected section.key=value\n" },
-	{ ".memory=1G", "sluice: --set .memory=1G: expected section.key=value\n" },
-	{ "machine.=1G", "sluice: --set machine.=1G: expected section.key=value\n" },
-	{ "=", "sluice: --set =: expected section.key=value\n" },
-	{ "", "sluice: --set : expected section.key=value\n" },
-	{ "machine.memroy=1G",
-	  "sluice: --set machine.memroy: unknown key (did you mean memory?)\n" },
-	{ "machin.memory=1G", "sluice: --set machin: unknown section (did you mean machine?)\n" },
-	{ "machine.memory=lots", "sluice: --set machine.memory: lots is not a size: a number, and "
-				 "K, M or G behind it, as in 128M\n" },
-	{ "disk.new.root=no", "sluice: --set disk.new.path: is missing\n" },
-	{ "iommu.enabled=yes",
-	  "sluice: --set iommu.enabled: yes is not available in this version\n" },
-	{ "net.a.tap=x", "sluice: --set net.a: not available in this version\n" },
-	{ "boot.cmdline=a\nb", "sluice: --set boot.cmdline: a control character\n" },
-	{ "machine.memory=1", "sluice: --set machine.memory: 1 bytes are too few: 2M at least\n" },
-	{ "boot.kernel=", "sluice: --set boot.kernel: a value is missing\n" },
-};
-
-Test(config_set, each_gives_its_value_or_its_error)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(set_cases); i++) {
-		const struct set_case *set = &set_cases[i];
-		struct collector collector;
-		struct vmm_config config;
-
-		load(&config, &collector, BOOT, strlen(BOOT), &set->set, 1);
-		cr_expect_str_eq(collector.text, set->error ? set->error : "", "case %u: got %s", i,
-				 collector.text);
-		vmm_config_destroy(&config);
-	}
-}
-
-Test(config_set, overrides_the_file_and_resolves_from_the_current_directory)
-{
-	static const char text[] = "[boot]\nkernel = k\ninitrd = i\n[machine]\nvcpus = wrong\n"
-				   "[iommu]\nenabled = yes\n";
-	static const char *const sets[] = {
-		"machine.vcpus=4",    "iommu.enabled=no",    "boot.kernel=other", "disk.a.path=img",
-		"disk.a.path=images/img", "console.output=file:log",
-	};
-	struct collector collector;
-	struct vmm_config config;
-
-	cr_expect_eq(load(&config, &collector, text, strlen(text), sets, ARRAY_SIZE(sets)), 0, "%s",
-		     collector.text);
-	cr_expect_eq(config.vcpus, 4);
-	cr_expect_str_eq(config.kernel, "other");
-	cr_expect_str_eq(config.initrd, "dir/i");
-	cr_assert_eq(config.disk_count, 1);
-	cr_expect_str_eq(config.disks[0].path, "images/img");
-	cr_expect_eq(config.console, CONSOLE_FILE);
-	cr_expect_str_eq(config.console_path, "log");
-	vmm_config_destroy(&config);
-}
-
-struct name_case {
-	const char *file;
-	const char *name;
-};
-
-Test(config_load, name_comes_from_the_file_name)
-{
-	static const struct name_case cases[] = {
-		{ "vm.ini", "vm" },
-		{ "/a.b/Web Server.ini", "web-server" },
-		{ "x", "x" },
-		{ ".ini", "-ini" },
-		{ "a.b.ini", "a-b" },
-		{ "abcdefghijklmnopqrstuvwxyz0123456789.ini", "abcdefghijklmnopqrstuvwxyz012345" },
-	};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct config_entries entries;
-		struct collector collector;
-		struct vmm_config config;
-
-		collector_init(&collector);
-		config_entries_init(&entries, cases[i].file, &collector.problems);
-		config_load_text(&config, &entries, BOOT, strlen(BOOT), NULL, 0);
-		cr_expect_str_eq(config.name, cases[i].name, "%s: %s", cases[i].file, config.name);
-		config_entries_destroy(&entries);
-		vmm_config_destroy(&config);
-	}
-}
-
-Test(config_load, bug19_file_that_cannot_be_read_is_named)
-{
-	static const struct name_case cases[] = {
-		{ "/nonexistent/vm.ini",
-		  "sluice: /nonexistent/vm.ini: No such file or directory\n" },
-		{ "/tmp", "sluice: /tmp: Is a directory\n" },
-		{ "/dev/zero", "sluice: /dev/zero: more than 1 MiB: not a configuration\n" },
-	};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct config_entries entries;
-		struct collector collector;
-		struct vmm_config config;
-
-		collector_init(&collector);
-		config_entries_init(&entries, cases[i].file, &collector.problems);
-		cr_expect_eq(config_load(&config, &entries, NULL, 0), -1);
-		cr_expect_str_eq(collector.text, cases[i].name, "%s", collector.text);
-		config_entries_destroy(&entries);
-		vmm_config_destroy(&config);
-	}
-}
-
-Test(config_load, error_found_later_gets_its_line)
-{
-	static const char text[] = "[boot]\nkernel = k\n[disk.a]\n\npath = x\n";
-	struct config_entries entries;
-	struct collector collector;
-	struct vmm_config config;
-	struct error error;
-
-	collector_init(&collector);
-	config_entries_init(&entries, "vm.ini", &collector.problems);
-	config_load_text(&config, &entries, text, strlen(text), NULL, 0);
-	error_set(&error, EXIT_STATUS_CONFIGURATION, "disk.a.path: x: No such file");
-	config_entries_report_error(&entries, &error);
-	error_set(&error, EXIT_STATUS_CONFIGURATION, "/a.b: is a text file");
-	config_entries_report_error(&entries, &error);
-	error_set(&error, EXIT_STATUS_HOST, "boot.kernel: what");
-	config_entries_report_error(&entries, &error);
-	cr_expect_str_eq(collector.text, "vm.ini:5: disk.a.path: x: No such file\n"
-					 "sluice: /a.b: is a text file\n"
-					 "sluice: boot.kernel: what\n");
-	config_entries_destroy(&entries);
 	vmm_config_destroy(&config);
 }
