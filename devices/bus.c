@@ -6,8 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
-int bus_add(struct bus *bus, uint64_t first, uint64_t size, const struct bus_handler *handler,
-	    void *device)
+int bus_add(struct bus *bus, uint64_t first, uint64_t size,
+	    const struct bus_handler *handler, void *device)
 {
 	struct bus_window *window;
 	unsigned int at;
@@ -30,7 +30,8 @@ int bus_add(struct bus *bus, uint64_t first, uint64_t size, const struct bus_han
 }
 
 /* The window that holds all of the access, or NULL. */
-static const struct bus_window *bus_find(const struct bus *bus, uint64_t address, uint32_t len)
+static const struct bus_window *bus_find(const struct bus *bus,
+					 uint64_t address, uint32_t len)
 {
 	unsigned int low = 0, high = bus->count, middle;
 	const struct bus_window *window;
@@ -49,7 +50,8 @@ static const struct bus_window *bus_find(const struct bus *bus, uint64_t address
 		else if (address > window->last)
 			low = middle + 1;
 		else
-			return window->last - address >= len - 1 ? window : NULL;
+			return window->last - address >= len - 1 ? window
+								 : NULL;
 	}
 	return NULL;
 }
@@ -62,16 +64,19 @@ bool bus_read(const struct bus *bus, uint64_t address, void *data, uint32_t len)
 		memset(data, 0xff, len);
 		return false;
 	}
-	window->handler->read(window->device, address - window->first, data, len);
+	window->handler->read(window->device, address - window->first, data,
+			      len);
 	return true;
 }
 
-bool bus_write(const struct bus *bus, uint64_t address, const void *data, uint32_t len)
+bool bus_write(const struct bus *bus, uint64_t address, const void *data,
+	       uint32_t len)
 {
 	const struct bus_window *window = bus_find(bus, address, len);
 
 	if (!window)
 		return false;
-	window->handler->write(window->device, address - window->first, data, len);
+	window->handler->write(window->device, address - window->first, data,
+			       len);
 	return true;
 }

@@ -47,7 +47,8 @@ bool console_put(struct console *console, uint8_t byte)
 	lock_take(&console->lock);
 	was_empty = console->ring_count == 0;
 	if (console->ring_count < CONSOLE_RING_BYTES) {
-		tail = (console->ring_head + console->ring_count) % CONSOLE_RING_BYTES;
+		tail = (console->ring_head + console->ring_count) %
+		       CONSOLE_RING_BYTES;
 		console->ring[tail] = byte;
 		console->ring_count++;
 	} else {
@@ -65,7 +66,8 @@ bool console_put(struct console *console, uint8_t byte)
 void console_input_wanted(struct console *console)
 {
 	/* Pairs with the exchange in console_woken. */
-	if (!__atomic_exchange_n(&console->input_wanted, true, __ATOMIC_ACQ_REL))
+	if (!__atomic_exchange_n(&console->input_wanted, true,
+				 __ATOMIC_ACQ_REL))
 		wake(console);
 }
 
@@ -85,19 +87,22 @@ static size_t ring_peek(struct console *console, const uint8_t **bytes)
 
 	lock_take(&console->lock);
 	*bytes = console->ring + console->ring_head;
-	count = MIN(console->ring_count, CONSOLE_RING_BYTES - console->ring_head);
+	count = MIN(console->ring_count,
+		    CONSOLE_RING_BYTES - console->ring_head);
 	dropped = console->dropped_bytes;
 	console->dropped_bytes = 0;
 	lock_drop(&console->lock);
 	if (dropped) {
 		console->lost_bytes += dropped;
-		warn_lost(console, "the guest writes faster than the reader reads");
+		warn_lost(console,
+			  "the guest writes faster than the reader reads");
 	}
 	return count;
 }
 
 /* @count of the bytes that ring_peek gave have left. */
-static void ring_consume(struct console *console, const uint8_t *bytes, size_t count)
+static void ring_consume(struct console *console, const uint8_t *bytes,
+			 size_t count)
 {
 	bool writable;
 
@@ -115,7 +120,8 @@ static void ring_consume(struct console *console, const uint8_t *bytes, size_t c
 		console->listener.writable(console->listener.context);
 }
 
-static void lose(struct console *console, const uint8_t *bytes, size_t count, const char *why)
+static void lose(struct console *console, const uint8_t *bytes, size_t count,
+		 const char *why)
 {
 	console->lost_bytes += count;
 	warn_lost(console, why);
@@ -213,7 +219,8 @@ void console_drain(struct console *console, int timeout_ms)
 }
 
 /* Appends what was typed to `pending`, which has room for @count + 1. */
-static void accept_input(struct console *console, const uint8_t *bytes, size_t count)
+static void accept_input(struct console *console, const uint8_t *bytes,
+			 size_t count)
 {
 	uint8_t *pending = console->pending;
 	size_t i;
@@ -229,7 +236,8 @@ static void accept_input(struct console *console, const uint8_t *bytes, size_t c
 			console->escape = false;
 			if (bytes[i] == 'x') {
 				if (console->listener.quit)
-					console->listener.quit(console->listener.context);
+					console->listener.quit(
+						console->listener.context);
 				continue;
 			}
 			pending[console->pending_count++] = CTRL_A;
@@ -242,7 +250,8 @@ static void accept_input(struct console *console, const uint8_t *bytes, size_t c
 /* Most bytes that may be read: a Ctrl-A from before may come on top. */
 static size_t input_room(const struct console *console)
 {
-	return CONSOLE_PENDING_BYTES - 1 - MIN(console->pending_count, CONSOLE_PENDING_BYTES - 1);
+	return CONSOLE_PENDING_BYTES - 1 -
+	       MIN(console->pending_count, CONSOLE_PENDING_BYTES - 1);
 }
 
 static void end_input(struct console *console)
@@ -269,8 +278,10 @@ static void read_input(struct console *console)
 		accept_input(console, bytes, (size_t)n);
 	else if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	else if (n < 0 && errno == EIO && console->input == CONSOLE_INPUT_EVENTS)
-		console->in_paused = true; /* a terminal whose foreground is another job */
+	else if (n < 0 && errno == EIO &&
+		 console->input == CONSOLE_INPUT_EVENTS)
+		console->in_paused =
+			true; /* a terminal whose foreground is another job */
 	else
 		end_input(console);
 }
@@ -282,16 +293,18 @@ static void offer_input(struct console *console)
 	if (!taken)
 		return;
 	if (console->listener.input)
-		taken = console->listener.input(console->listener.context, console->pending, taken);
+		taken = console->listener.input(console->listener.context,
+						console->pending, taken);
 	console->pending_count -= taken;
-	memmove(console->pending, console->pending + taken, console->pending_count);
+	memmove(console->pending, console->pending + taken,
+		console->pending_count);
 }
 
 /* Has the source in the loop, or the next wake-up pending, if input can be taken. */
 static void arm_input(struct console *console)
 {
-	bool armed = console->input == CONSOLE_INPUT_EVENTS && !console->in_paused &&
-		     input_room(console);
+	bool armed = console->input == CONSOLE_INPUT_EVENTS &&
+		     !console->in_paused && input_room(console);
 
 	if (console->input == CONSOLE_INPUT_READY && !console->pending_count) {
 		console_input_wanted(console);
@@ -326,8 +339,10 @@ static void woken(void *context, uint32_t events)
 	n = read(console->wake_fd, &count, sizeof(count));
 	(void)n;
 	/* Pairs with the exchange in console_input_wanted. */
-	if (__atomic_exchange_n(&console->input_wanted, false, __ATOMIC_ACQ_REL)) {
-		if (console->input == CONSOLE_INPUT_READY && !console->pending_count)
+	if (__atomic_exchange_n(&console->input_wanted, false,
+				__ATOMIC_ACQ_REL)) {
+		if (console->input == CONSOLE_INPUT_READY &&
+		    !console->pending_count)
 			read_input(console);
 		offer_input(console);
 		arm_input(console);
@@ -372,27 +387,33 @@ static int open_input(struct console *console, int in_fd, bool escapes)
 	return 0;
 }
 
-int console_init(struct console *console, struct event_loop *loop, enum console_output output,
-		 int in_fd, int out_fd, bool escapes, const struct console_listener *listener)
+int console_init(struct console *console, struct event_loop *loop,
+		 enum console_output output, int in_fd, int out_fd,
+		 bool escapes, const struct console_listener *listener)
 {
 	int err;
 
-	*console = (struct console){ .output = output, .loop = loop, .listener = *listener };
+	*console = (struct console){ .output = output,
+				     .loop = loop,
+				     .listener = *listener };
 	console->ring = malloc(CONSOLE_RING_BYTES);
 	if (!console->ring)
 		return -ENOMEM;
 	lock_init(&console->lock);
-	err = console_sink_init(&console->sink, output == CONSOLE_NONE ? -1 : out_fd,
+	err = console_sink_init(&console->sink,
+				output == CONSOLE_NONE ? -1 : out_fd,
 				output == CONSOLE_FILE);
 	if (err)
 		goto err_free_ring;
-	console->out_source = (struct event_source){ console->sink.fd, out_ready, console };
+	console->out_source =
+		(struct event_source){ console->sink.fd, out_ready, console };
 	console->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (console->wake_fd < 0) {
 		err = -errno;
 		goto err_destroy_sink;
 	}
-	console->wake_source = (struct event_source){ console->wake_fd, woken, console };
+	console->wake_source =
+		(struct event_source){ console->wake_fd, woken, console };
 	err = event_loop_add(loop, &console->wake_source, EPOLLIN);
 	if (err)
 		goto err_close_wake;

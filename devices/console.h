@@ -71,7 +71,8 @@ struct console {
 	uint64_t dropped_bytes; /* written into a ring without any room */
 	/* Main thread. */
 	enum console_input input;
-	uint8_t pending[CONSOLE_PENDING_BYTES]; /* input that the guest has no room for */
+	uint8_t pending
+		[CONSOLE_PENDING_BYTES]; /* input that the guest has no room for */
 	size_t pending_count;
 	bool escapes;
 	bool escape; /* Ctrl-A was the last byte typed */
@@ -89,8 +90,9 @@ struct console {
  * passed on as it is. Opens /proc/self/fd, so call it before the sandbox.
  * 0 or -errno.
  */
-int console_init(struct console *console, struct event_loop *loop, enum console_output output,
-		 int in_fd, int out_fd, bool escapes, const struct console_listener *listener);
+int console_init(struct console *console, struct event_loop *loop,
+		 enum console_output output, int in_fd, int out_fd,
+		 bool escapes, const struct console_listener *listener);
 /* Before the loop goes. What is still in the ring is gone: see console_drain. */
 void console_destroy(struct console *console);
 

@@ -69,7 +69,9 @@ int console_sink_init(struct console_sink *sink, int fd, bool bounded)
 	bool own;
 	int err;
 
-	*sink = (struct console_sink){ .kind = SINK_NONE, .fd = -1, .piece_bytes = SIZE_MAX };
+	*sink = (struct console_sink){ .kind = SINK_NONE,
+				       .fd = -1,
+				       .piece_bytes = SIZE_MAX };
 	if (fd < 0)
 		return 0;
 	sink->fd = console_fd_open(fd, O_WRONLY, &own);
@@ -94,7 +96,8 @@ int console_sink_init(struct console_sink *sink, int fd, bool bounded)
 	} else {
 		/* A pipe that polls as writable takes PIPE_BUF bytes at once. */
 		sink->kind = SINK_POLLED;
-		sink->piece_bytes = isatty(sink->fd) ? TERMINAL_PIECE : PIPE_BUF;
+		sink->piece_bytes = isatty(sink->fd) ? TERMINAL_PIECE
+						     : PIPE_BUF;
 	}
 	return 0;
 }
@@ -120,7 +123,8 @@ static int move_tail(struct console_sink *sink)
 	ssize_t n;
 
 	for (done = 0; done < CONSOLE_FILE_KEPT; done += (uint64_t)n) {
-		n = pread(sink->fd, buffer, MIN(sizeof(buffer), CONSOLE_FILE_KEPT - done),
+		n = pread(sink->fd, buffer,
+			  MIN(sizeof(buffer), CONSOLE_FILE_KEPT - done),
 			  (off_t)(from + done));
 		if (n > 0)
 			n = pwrite(sink->fd, buffer, (size_t)n, (off_t)done);
@@ -141,7 +145,8 @@ static void make_room(struct console_sink *sink)
 		sink->file_bytes = kept;
 }
 
-static ssize_t write_bounded(struct console_sink *sink, const uint8_t *bytes, size_t count)
+static ssize_t write_bounded(struct console_sink *sink, const uint8_t *bytes,
+			     size_t count)
 {
 	ssize_t n;
 
@@ -157,7 +162,8 @@ static ssize_t write_bounded(struct console_sink *sink, const uint8_t *bytes, si
 	return n;
 }
 
-static ssize_t write_polled(struct console_sink *sink, const uint8_t *bytes, size_t count)
+static ssize_t write_polled(struct console_sink *sink, const uint8_t *bytes,
+			    size_t count)
 {
 	struct pollfd poller = { .fd = sink->fd, .events = POLLOUT };
 	ssize_t n;
@@ -169,7 +175,8 @@ static ssize_t write_polled(struct console_sink *sink, const uint8_t *bytes, siz
 	return n < 0 ? -errno : n;
 }
 
-static ssize_t write_once(struct console_sink *sink, const uint8_t *bytes, size_t count)
+static ssize_t write_once(struct console_sink *sink, const uint8_t *bytes,
+			  size_t count)
 {
 	ssize_t n;
 
@@ -192,7 +199,8 @@ static ssize_t write_once(struct console_sink *sink, const uint8_t *bytes, size_
 	return n < 0 ? -errno : n;
 }
 
-ssize_t console_sink_write(struct console_sink *sink, const uint8_t *bytes, size_t count)
+ssize_t console_sink_write(struct console_sink *sink, const uint8_t *bytes,
+			   size_t count)
 {
 	ssize_t n;
 

@@ -11,7 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define CONSOLE_FILE_BYTES (16u << 20) /* a file keeps at most the last 16 MiB */
+#define CONSOLE_FILE_BYTES \
+	(16u << 20) /* a file keeps at most the last 16 MiB */
 #define CONSOLE_FILE_KEPT (8u << 20) /* that much is left when it was full */
 
 enum console_sink_kind {
@@ -43,7 +44,8 @@ void console_sink_destroy(struct console_sink *sink);
  * Writes some of @bytes: how many, or -errno; -EAGAIN: poll sink->fd for
  * writing and try again. @count > 0.
  */
-ssize_t console_sink_write(struct console_sink *sink, const uint8_t *bytes, size_t count);
+ssize_t console_sink_write(struct console_sink *sink, const uint8_t *bytes,
+			   size_t count);
 
 /*
  * Another descriptor for the file of @fd: for terminals and pipes one with its

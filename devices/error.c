@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *error, enum exit_status status, const char *format, ...)
+int error_set(struct error *error, enum exit_status status, const char *format,
+	      ...)
 {
 	va_list arguments;
 	char *c;
@@ -20,7 +21,8 @@ int error_set(struct error *error, enum exit_status status, const char *format, 
 	if (len < 0)
 		snprintf(error->text, sizeof(error->text), "unprintable error");
 	else if ((size_t)len >= sizeof(error->text))
-		memcpy(error->text + sizeof(error->text) - sizeof("..."), "...", sizeof("..."));
+		memcpy(error->text + sizeof(error->text) - sizeof("..."), "...",
+		       sizeof("..."));
 	/* The text quotes files and names that others made: one line, no escapes. */
 	for (c = error->text; *c; c++) {
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)

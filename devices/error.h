@@ -28,7 +28,7 @@ struct error {
  * Fills @error (may be NULL). A text that does not fit is cut with "...".
  * Returns -1, so that callers can `return error_set(...)`.
  */
-int error_set(struct error *error, enum exit_status status, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+int error_set(struct error *error, enum exit_status status, const char *format,
+	      ...) __attribute__((format(printf, 3, 4)));
 
 #endif

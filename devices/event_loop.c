@@ -11,8 +11,8 @@
 
 #define BATCH 16
 
-static int control(struct event_loop *loop, int operation, struct event_source *source,
-		   int fd, uint32_t events)
+static int control(struct event_loop *loop, int operation,
+		   struct event_source *source, int fd, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = source };
 
@@ -50,12 +50,14 @@ void event_loop_destroy(struct event_loop *loop)
 	close(loop->epoll_fd);
 }
 
-int event_loop_add(struct event_loop *loop, struct event_source *source, uint32_t events)
+int event_loop_add(struct event_loop *loop, struct event_source *source,
+		   uint32_t events)
 {
 	return control(loop, EPOLL_CTL_ADD, source, source->fd, events);
 }
 
-int event_loop_modify(struct event_loop *loop, struct event_source *source, uint32_t events)
+int event_loop_modify(struct event_loop *loop, struct event_source *source,
+		      uint32_t events)
 {
 	return control(loop, EPOLL_CTL_MOD, source, source->fd, events);
 }
@@ -96,7 +98,8 @@ int event_loop_run(struct event_loop *loop)
 	int count;
 
 	while (!has_ended(loop)) {
-		count = epoll_wait(loop->epoll_fd, batch, ARRAY_SIZE(batch), -1);
+		count = epoll_wait(loop->epoll_fd, batch, ARRAY_SIZE(batch),
+				   -1);
 		if (count < 0 && errno == EINTR)
 			continue;
 		if (count < 0)

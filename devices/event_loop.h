@@ -37,8 +37,10 @@ void event_loop_destroy(struct event_loop *loop);
  * removed, not modified to 0. 0 or -errno: -EPERM for regular files and others
  * that are always ready, -EEXIST for an fd that is there already.
  */
-int event_loop_add(struct event_loop *loop, struct event_source *source, uint32_t events);
-int event_loop_modify(struct event_loop *loop, struct event_source *source, uint32_t events);
+int event_loop_add(struct event_loop *loop, struct event_source *source,
+		   uint32_t events);
+int event_loop_modify(struct event_loop *loop, struct event_source *source,
+		      uint32_t events);
 /* @source's `ready` is not called again. From within any `ready`, too. */
 void event_loop_remove(struct event_loop *loop, struct event_source *source);
 

@@ -109,15 +109,18 @@ static bool limit_permits(struct log_limit *limit)
 	do {
 		next = MAX(paid, now) + LINE_NS;
 		if (next - now > BURST * LINE_NS) {
-			__atomic_fetch_add(&limit->suppressed, 1, __ATOMIC_RELAXED);
+			__atomic_fetch_add(&limit->suppressed, 1,
+					   __ATOMIC_RELAXED);
 			return false;
 		}
-	} while (!__atomic_compare_exchange_n(&limit->paid_until_ns, &paid, next, false,
-					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(&limit->paid_until_ns, &paid,
+					      next, false, __ATOMIC_RELAXED,
+					      __ATOMIC_RELAXED));
 	return true;
 }
 
-void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
+void log_limited(struct log_limit *limit, enum log_level level,
+		 const char *format, ...)
 {
 	va_list arguments;
 	uint32_t left_out;
@@ -126,7 +129,8 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *form
 		return;
 	left_out = __atomic_exchange_n(&limit->suppressed, 0, __ATOMIC_RELAXED);
 	if (left_out)
-		log_line(level, "%u lines like the next one were left out", left_out);
+		log_line(level, "%u lines like the next one were left out",
+			 left_out);
 	va_start(arguments, format);
 	write_line(format, arguments);
 	va_end(arguments);

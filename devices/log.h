@@ -11,7 +11,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 /* Before any thread starts. @fd stays the caller's, open until the end. */
 void log_open(int fd, enum log_level level);
@@ -28,7 +33,8 @@ bool log_level_parse(const char *text, enum log_level *level);
  * nothing else (the process ignores SIGPIPE and SIGXFSZ). No allocation, no
  * lock; errno is kept. Not for signal handlers.
  */
-void log_line(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void log_line(enum log_level level, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
@@ -46,7 +52,7 @@ struct log_limit {
 };
 
 /* As log_line, within @limit (updated atomically; any thread). */
-void log_limited(struct log_limit *limit, enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+void log_limited(struct log_limit *limit, enum log_level level,
+		 const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

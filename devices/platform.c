@@ -23,7 +23,8 @@ static uint8_t first_byte(const void *data)
 	return *(const uint8_t *)data;
 }
 
-static void sleep_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void sleep_write(void *device, uint64_t offset, const void *data,
+			uint32_t len)
 {
 	struct platform *platform = device;
 	uint8_t value = first_byte(data);
@@ -32,11 +33,13 @@ static void sleep_write(void *device, uint64_t offset, const void *data, uint32_
 	/* The status register: writes acknowledge a wake-up, there is none. */
 	if (offset != 0 || !(value & SLEEP_ENABLE))
 		return;
-	if (((value >> SLEEP_TYPE_SHIFT) & SLEEP_TYPE_MASK) == PLATFORM_SLEEP_TYPE_S5)
+	if (((value >> SLEEP_TYPE_SHIFT) & SLEEP_TYPE_MASK) ==
+	    PLATFORM_SLEEP_TYPE_S5)
 		platform->listener.power_off(platform->listener.context);
 }
 
-static void reset_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void reset_write(void *device, uint64_t offset, const void *data,
+			uint32_t len)
 {
 	struct platform *platform = device;
 
@@ -46,7 +49,8 @@ static void reset_write(void *device, uint64_t offset, const void *data, uint32_
 		platform->listener.reset(platform->listener.context);
 }
 
-static void keyboard_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void keyboard_write(void *device, uint64_t offset, const void *data,
+			   uint32_t len)
 {
 	struct platform *platform = device;
 
@@ -56,7 +60,8 @@ static void keyboard_write(void *device, uint64_t offset, const void *data, uint
 		platform->listener.reset(platform->listener.context);
 }
 
-static void pvpanic_read(void *device, uint64_t offset, void *data, uint32_t len)
+static void pvpanic_read(void *device, uint64_t offset, void *data,
+			 uint32_t len)
 {
 	(void)device;
 	(void)offset;
@@ -64,7 +69,8 @@ static void pvpanic_read(void *device, uint64_t offset, void *data, uint32_t len
 	*(uint8_t *)data = PLATFORM_PANICKED | PLATFORM_CRASH_LOADED;
 }
 
-static void pvpanic_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void pvpanic_write(void *device, uint64_t offset, const void *data,
+			  uint32_t len)
 {
 	struct platform *platform = device;
 
@@ -75,7 +81,8 @@ static void pvpanic_write(void *device, uint64_t offset, const void *data, uint3
 		platform->listener.panicked(platform->listener.context);
 }
 
-static void mark_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void mark_write(void *device, uint64_t offset, const void *data,
+		       uint32_t len)
 {
 	struct platform *platform = device;
 
@@ -86,6 +93,8 @@ static void mark_write(void *device, uint64_t offset, const void *data, uint32_t
 
 const struct bus_handler platform_sleep_handler = { read_zero, sleep_write };
 const struct bus_handler platform_reset_handler = { read_zero, reset_write };
-const struct bus_handler platform_keyboard_handler = { read_zero, keyboard_write };
-const struct bus_handler platform_pvpanic_handler = { pvpanic_read, pvpanic_write };
+const struct bus_handler platform_keyboard_handler = { read_zero,
+						       keyboard_write };
+const struct bus_handler platform_pvpanic_handler = { pvpanic_read,
+						      pvpanic_write };
 const struct bus_handler platform_mark_handler = { read_zero, mark_write };

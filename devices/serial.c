@@ -97,7 +97,8 @@ static bool somebody_listens(const struct serial *serial)
 
 static void fifo_push(struct serial *serial, uint8_t byte)
 {
-	serial->fifo[(serial->fifo_head + serial->fifo_count++) % SERIAL_FIFO] = byte;
+	serial->fifo[(serial->fifo_head + serial->fifo_count++) % SERIAL_FIFO] =
+		byte;
 }
 
 static uint8_t read_rbr(struct serial *serial)
@@ -121,8 +122,9 @@ static uint8_t read_iir(struct serial *serial)
 	if (causes & IER_LINE)
 		return fifos | IIR_LINE;
 	if (causes & IER_RECEIVE)
-		return fifos | (serial->fifo_count < trigger_level(serial) ? IIR_TIMEOUT :
-									      IIR_RECEIVE);
+		return fifos | (serial->fifo_count < trigger_level(serial)
+					? IIR_TIMEOUT
+					: IIR_RECEIVE);
 	if (causes & IER_TRANSMIT) {
 		serial->thr_pending = false;
 		return fifos | IIR_TRANSMIT;
@@ -201,7 +203,8 @@ static void write_thr(struct serial *serial, uint8_t value)
 		serial->causes &= (uint8_t)~IER_TRANSMIT;
 	serial->thr_noticed = false;
 	if (!(serial->mcr & MCR_LOOP)) {
-		serial->writable = serial->backend.transmit(serial->backend.context, value);
+		serial->writable = serial->backend.transmit(
+			serial->backend.context, value);
 		serial->thr_pending = serial->writable;
 		return;
 	}
@@ -218,7 +221,8 @@ static void write_ier(struct serial *serial, uint8_t value)
 
 	serial->ier = value & IER_ALL;
 	/* 8.6.1: enabling it with an empty transmitter raises it; Linux tests that. */
-	if ((enabled & IER_TRANSMIT) && (serial->writable || (serial->mcr & MCR_LOOP)))
+	if ((enabled & IER_TRANSMIT) &&
+	    (serial->writable || (serial->mcr & MCR_LOOP)))
 		serial->thr_pending = true;
 }
 
@@ -263,7 +267,8 @@ static uint8_t read_register(struct serial *serial, uint64_t offset)
 	}
 }
 
-static void write_register(struct serial *serial, uint64_t offset, uint8_t value)
+static void write_register(struct serial *serial, uint64_t offset,
+			   uint8_t value)
 {
 	bool divisor = serial->lcr & LCR_DIVISOR;
 
@@ -326,7 +331,8 @@ static void serial_read(void *device, uint64_t offset, void *data, uint32_t len)
 		serial->backend.receive_wanted(serial->backend.context);
 }
 
-static void serial_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void serial_write(void *device, uint64_t offset, const void *data,
+			 uint32_t len)
 {
 	struct serial *serial = device;
 	const uint8_t *bytes = data;
@@ -347,7 +353,9 @@ const struct bus_handler serial_bus_handler = { serial_read, serial_write };
 void serial_init(struct serial *serial, const struct serial_backend *backend)
 {
 	/* The divisor that firmware leaves: 115200 baud. */
-	*serial = (struct serial){ .backend = *backend, .writable = true, .dll = 1 };
+	*serial = (struct serial){ .backend = *backend,
+				   .writable = true,
+				   .dll = 1 };
 	lock_init(&serial->lock);
 }
 

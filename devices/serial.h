@@ -65,7 +65,8 @@ void serial_init(struct serial *serial, const struct serial_backend *backend);
 void serial_destroy(struct serial *serial);
 
 /* Offers received bytes; returns how many fit. Main thread. */
-size_t serial_receive(struct serial *serial, const uint8_t *bytes, size_t count);
+size_t serial_receive(struct serial *serial, const uint8_t *bytes,
+		      size_t count);
 
 /* The backend has room again. Main thread. */
 void serial_set_writable(struct serial *serial);

@@ -57,7 +57,8 @@ static void *thread_main(void *argument)
  */
 static void block_signals(sigset_t *old)
 {
-	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT };
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE,
+				      SIGTRAP, SIGSYS, SIGABRT };
 	sigset_t set;
 	unsigned int i;
 
@@ -80,22 +81,24 @@ static int create_thread(struct start *start)
 	if (!err) {
 		/* Inherited: the thread never runs with another mask. */
 		block_signals(&old);
-		err = pthread_create(&start->thread->id, &attributes, thread_main, start);
+		err = pthread_create(&start->thread->id, &attributes,
+				     thread_main, start);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 	}
 	pthread_attr_destroy(&attributes);
 	return -err;
 }
 
-static void set_up(struct thread *thread, struct threads *threads, enum thread_kind kind,
-		   const char *name)
+static void set_up(struct thread *thread, struct threads *threads,
+		   enum thread_kind kind, const char *name)
 {
 	*thread = (struct thread){ .kind = kind, .group = threads };
 	snprintf(thread->name, sizeof(thread->name), "%s", name);
 }
 
-int threads_start(struct threads *threads, struct thread *thread, enum thread_kind kind,
-		  const char *name, void (*body)(void *argument), void *argument)
+int threads_start(struct threads *threads, struct thread *thread,
+		  enum thread_kind kind, const char *name,
+		  void (*body)(void *argument), void *argument)
 {
 	struct start start = { .thread = thread };
 	int err;
@@ -123,7 +126,8 @@ out:
 	return err;
 }
 
-void threads_register_main(struct threads *threads, struct thread *thread, const char *name)
+void threads_register_main(struct threads *threads, struct thread *thread,
+			   const char *name)
 {
 	set_up(thread, threads, THREAD_MAIN, name);
 	thread->id = pthread_self();

@@ -61,11 +61,13 @@ struct threads {
  * 128 KiB. Main thread, at set-up. 0 or -errno, when nothing was started:
  * -ENOSPC (THREADS_MAX), -EAGAIN (the host's limit) or what `enter` said.
  */
-int threads_start(struct threads *threads, struct thread *thread, enum thread_kind kind,
-		  const char *name, void (*body)(void *argument), void *argument);
+int threads_start(struct threads *threads, struct thread *thread,
+		  enum thread_kind kind, const char *name,
+		  void (*body)(void *argument), void *argument);
 
 /* Registers the calling thread (main). */
-void threads_register_main(struct threads *threads, struct thread *thread, const char *name);
+void threads_register_main(struct threads *threads, struct thread *thread,
+			   const char *name);
 
 /*
  * Waits until @thread's body has returned. Does nothing for main, for one that

@@ -71,7 +71,7 @@ static int sparse_map(size_t bytes, void **pages)
 
 int table_memory_init(struct table_memory *memory, uint64_t bytes)
 {
-	void *pages;
+	void *pages = NULL;
 	int err;
 
 	memset(memory, 0, sizeof(*memory));
@@ -137,8 +137,8 @@ static size_t present_bytes(const struct page_table *table)
 int page_table_init(struct page_table *table, struct table_memory *memory,
 		    unsigned int input_bits)
 {
-	void *root;
-	void *present;
+	void *root = NULL;
+	void *present = NULL;
 	int err;
 
 	assert(input_bits >= PAGE_TABLE_BITS_MIN &&

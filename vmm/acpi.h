@@ -18,6 +18,7 @@ struct plan;
  * guest will see at @address (RSDP first, so that @address is the RSDP's).
  * Returns the bytes used, or -ENOSPC.
  */
-long acpi_build(const struct plan *plan, uint8_t *buffer, size_t size, uint64_t address);
+long acpi_build(const struct plan *plan, uint8_t *buffer, size_t size,
+		uint64_t address);
 
 #endif

@@ -197,11 +197,15 @@ static int write_acpi(struct guest_memory *memory, const struct plan *plan)
 static int write_reset_vector(struct guest_memory *memory)
 {
 	static const uint8_t code[] = {
-		0xba, LAYOUT_PORT_RESET & 0xff, LAYOUT_PORT_RESET >> 8, /* mov dx */
-		0xb0, LAYOUT_RESET_VALUE, /* mov al */
+		0xba,
+		LAYOUT_PORT_RESET & 0xff,
+		LAYOUT_PORT_RESET >> 8, /* mov dx */
+		0xb0,
+		LAYOUT_RESET_VALUE, /* mov al */
 		0xee, /* out dx, al */
 		0xf4, /* hlt */
-		0xeb, 0xfd, /* jmp to the hlt */
+		0xeb,
+		0xfd, /* jmp to the hlt */
 	};
 
 	return boot_write(memory, LAYOUT_RESET_VECTOR, code, sizeof(code));

@@ -170,7 +170,8 @@ int boot_bzimage_parse(const struct boot_file *file, struct kernel_image *image,
 		return -1;
 
 	/* boot.rst: 0 setup sectors mean 4; the boot sector is one more. */
-	setup = ((header.setup_sects ? header.setup_sects : 4u) + UINT64_C(1)) * SECTOR;
+	setup = ((header.setup_sects ? header.setup_sects : 4u) + UINT64_C(1)) *
+		SECTOR;
 	bytes = (uint64_t)header.syssize * 16;
 	if (!boot_file_has(file, setup, bytes))
 		return set_truncated(file, setup + bytes, error);

@@ -15,11 +15,16 @@
 #include <stdint.h>
 
 #define CONFIG_NAME_MAX 32 /* bytes of a device's name, without the 0 */
-#define CONFIG_VCPUS_MAX 1024 /* the host's limit is checked when the VM starts */
+#define CONFIG_VCPUS_MAX \
+	1024 /* the host's limit is checked when the VM starts */
 #define CONFIG_DEVICES_MAX 24 /* disks and nets that an INI may name */
 #define CONFIG_CMDLINE_MAX 2047 /* bytes that Linux takes on x86 */
 
-enum disk_engine { DISK_ENGINE_AUTO, DISK_ENGINE_IO_URING, DISK_ENGINE_THREADS };
+enum disk_engine {
+	DISK_ENGINE_AUTO,
+	DISK_ENGINE_IO_URING,
+	DISK_ENGINE_THREADS
+};
 
 /* A token bucket; 0 means no limit. */
 struct rate_config {

@@ -19,10 +19,12 @@ struct error;
  * a signal number. The socket's end means VMM_COMMAND_END.
  */
 enum vmm_command {
-	VMM_COMMAND_POWER_BUTTON = 'p', /* end after stop_timeout at the latest */
+	VMM_COMMAND_POWER_BUTTON =
+		'p', /* end after stop_timeout at the latest */
 	VMM_COMMAND_END = 'e', /* end at once, disks flushed */
 	VMM_COMMAND_STATISTICS = 's', /* write the statistics now */
-	VMM_COMMAND_TERMINAL = 't', /* the terminal is ours again (SIGCONT): read on */
+	VMM_COMMAND_TERMINAL =
+		't', /* the terminal is ours again (SIGCONT): read on */
 };
 
 struct vmm_options {

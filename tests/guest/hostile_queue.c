@@ -96,12 +96,24 @@ static uint64_t kick_and_wait(uint16_t count)
 	return NOTHING;
 }
 
+/* The status bit comes first, then the interrupt. */
+static bool sees_config_interrupt(void)
+{
+	uint64_t start = ticks();
+
+	while (ticks() - start < TICKS_PATIENCE)
+		if (blk_read(&disk, VIRTIO_MMIO_INTERRUPT_STATUS) &
+		    CONFIG_INTERRUPT)
+			return true;
+	return false;
+}
+
 /* The result of a case; whatever it was, the device comes back. */
 static void judge(uint64_t got, uint64_t wanted, const char *bug,
 		  const char *name)
 {
 	if (got == NEEDS_RESET && wanted == NEEDS_RESET &&
-	    !(blk_read(&disk, VIRTIO_MMIO_INTERRUPT_STATUS) & CONFIG_INTERRUPT))
+	    !sees_config_interrupt())
 		got = NOTHING;
 	if (got == wanted && !blk_recovers(&disk)) {
 		tap_case(false, bug, name);

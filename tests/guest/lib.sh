@@ -47,20 +47,20 @@ vm_ini()
 	} >vm.ini
 }
 
-# vm_run [OPTION...]: runs vm.ini to its end; console, stderr and stats are files.
+# vm_run: runs vm.ini to its end; console, stderr and stats are files.
 # Sets $vm_status. stdin is the caller's.
 vm_run()
 {
 	vm_status=0
-	timeout -k 5 "$patience" "$sluice" run vm.ini --stats stats "$@" \
+	timeout -k 5 "$patience" "$sluice" run vm.ini --stats stats \
 		>console 2>stderr || vm_status=$?
 }
 
-# vm_start [OPTION...]: the same in the background, as $vm, with stdin from
+# vm_start: the same in the background, as $vm, with stdin from
 # nowhere; the case's end ends it.
 vm_start()
 {
-	"$sluice" run vm.ini --stats stats "$@" </dev/null >console 2>stderr &
+	"$sluice" run vm.ini --stats stats </dev/null >console 2>stderr &
 	vm=$!
 	trap 'kill -KILL "$vm" 2>/dev/null || :' EXIT
 }

@@ -43,7 +43,8 @@ static inline void loop_rearm(struct event_loop *loop)
 /* Serves the loop's sources for @ms; a source may end it sooner. */
 static inline void loop_run_for(struct event_loop *loop, unsigned int ms)
 {
-	struct itimerspec time = { .it_value = { ms / 1000, (long)(ms % 1000) * 1000000 } };
+	struct itimerspec time = { .it_value = { ms / 1000, (long)(ms % 1000) *
+								    1000000 } };
 	struct loop_timer timer = { .loop = loop };
 
 	timer.source.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);

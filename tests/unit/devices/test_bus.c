@@ -24,7 +24,8 @@ static void record_read(void *device, uint64_t offset, void *data, uint32_t len)
 	memset(data, 0x5a, len);
 }
 
-static void record_write(void *device, uint64_t offset, const void *data, uint32_t len)
+static void record_write(void *device, uint64_t offset, const void *data,
+			 uint32_t len)
 {
 	struct access *access = device;
 
@@ -39,7 +40,8 @@ static const struct bus_handler handler = { record_read, record_write };
 
 Test(bus, access_reaches_the_window_that_holds_it_whatever_the_order_of_adding)
 {
-	static const uint64_t firsts[] = { 0x3f8, 0x60, 0xd0000000, 0x500, 0x64, 0x604, 0 };
+	static const uint64_t firsts[] = { 0x3f8, 0x60,	 0xd0000000, 0x500,
+					   0x64,  0x604, 0 };
 	struct access accesses[ARRAY_SIZE(firsts)] = { 0 };
 	struct bus bus = { 0 };
 	uint16_t value = 0x1234;
@@ -47,7 +49,8 @@ Test(bus, access_reaches_the_window_that_holds_it_whatever_the_order_of_adding)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(firsts); i++)
-		cr_assert_eq(bus_add(&bus, firsts[i], 4, &handler, &accesses[i]), 0);
+		cr_assert_eq(
+			bus_add(&bus, firsts[i], 4, &handler, &accesses[i]), 0);
 	for (i = 0; i < ARRAY_SIZE(firsts); i++) {
 		cr_assert(bus_read(&bus, firsts[i] + 3, data, 1));
 		cr_assert_eq(data[0], 0x5a);
@@ -68,10 +71,11 @@ Test(bus, bug03_access_beside_or_over_the_end_reads_ones_and_writes_nothing)
 		uint64_t address;
 		uint32_t len;
 	} cases[] = {
-		{ 0xff, 1 },	    { 0xff, 2 },  { 0x108, 1 }, { 0x107, 2 },
-		{ 0x105, 4 },	    { 0x101, 8 }, { 0, 8 },	{ UINT64_MAX, 1 },
-		{ UINT64_MAX, 8 }, { 0x100, 3 }, { 0x100, 5 }, { 0x100, 6 },
-		{ 0x100, 7 },	    { 0x100, 16 }, { 0x100, 0 },
+		{ 0xff, 1 },  { 0xff, 2 },	 { 0x108, 1 },
+		{ 0x107, 2 }, { 0x105, 4 },	 { 0x101, 8 },
+		{ 0, 8 },     { UINT64_MAX, 1 }, { UINT64_MAX, 8 },
+		{ 0x100, 3 }, { 0x100, 5 },	 { 0x100, 6 },
+		{ 0x100, 7 }, { 0x100, 16 },	 { 0x100, 0 },
 	};
 	struct access access = { 0 };
 	struct bus bus = { 0 };
@@ -81,10 +85,14 @@ Test(bus, bug03_access_beside_or_over_the_end_reads_ones_and_writes_nothing)
 	bus_add(&bus, 0x100, 8, &handler, &access);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		memset(data, 0, sizeof(data));
-		cr_assert_not(bus_read(&bus, cases[i].address, data, cases[i].len), "%u", i);
+		cr_assert_not(bus_read(&bus, cases[i].address, data,
+				       cases[i].len),
+			      "%u", i);
 		for (k = 0; k < sizeof(data); k++)
 			cr_assert_eq(data[k], k < cases[i].len ? 0xff : 0);
-		cr_assert_not(bus_write(&bus, cases[i].address, zero, cases[i].len), "%u", i);
+		cr_assert_not(bus_write(&bus, cases[i].address, zero,
+					cases[i].len),
+			      "%u", i);
 	}
 	cr_assert_eq(access.count, 0);
 	/* Only just inside. */

@@ -52,7 +52,8 @@ static void seen(void *context, const uint8_t *bytes, size_t count)
 		told.out_of_order |= bytes[i] != stream_byte(told.seen++);
 }
 
-static const struct console_listener listener = { .writable = writable, .seen = seen };
+static const struct console_listener listener = { .writable = writable,
+						  .seen = seen };
 
 static void open_console(enum console_output output, int out_fd)
 {
@@ -64,7 +65,9 @@ static void open_console(enum console_output output, int out_fd)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	cr_assert_eq(event_loop_init(&loop), 0);
-	cr_assert_eq(console_init(&console, &loop, output, -1, out_fd, false, &listener), 0);
+	cr_assert_eq(console_init(&console, &loop, output, -1, out_fd, false,
+				  &listener),
+		     0);
 }
 
 static void close_console(void)
@@ -171,7 +174,8 @@ static void check_slow_reader(int out_fd, int reader_fd)
 	close_console();
 }
 
-Test(console, pipe_with_slow_reader_gets_everything_and_nobody_waits, .timeout = 20)
+Test(console, pipe_with_slow_reader_gets_everything_and_nobody_waits,
+     .timeout = 20)
 {
 	int fds[2];
 
@@ -180,7 +184,8 @@ Test(console, pipe_with_slow_reader_gets_everything_and_nobody_waits, .timeout =
 	cr_assert_not(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
 }
 
-Test(console, socket_with_slow_reader_gets_everything_and_nobody_waits, .timeout = 20)
+Test(console, socket_with_slow_reader_gets_everything_and_nobody_waits,
+     .timeout = 20)
 {
 	int fds[2];
 
@@ -199,7 +204,8 @@ static void open_terminal(int *master, int *slave)
 	tcsetattr(*slave, TCSANOW, &mode);
 }
 
-Test(console, terminal_with_slow_reader_gets_everything_and_nobody_waits, .timeout = 20)
+Test(console, terminal_with_slow_reader_gets_everything_and_nobody_waits,
+     .timeout = 20)
 {
 	int master, slave;
 
@@ -253,7 +259,8 @@ Test(console, stopped_foreign_terminal_blocks_nobody, .timeout = 20)
 	close_console();
 }
 
-Test(console, bug18_reader_that_is_gone_loses_bytes_but_not_the_vm, .timeout = 10)
+Test(console, bug18_reader_that_is_gone_loses_bytes_but_not_the_vm,
+     .timeout = 10)
 {
 	int fds[2];
 
@@ -274,7 +281,8 @@ Test(console, bug18_reader_that_is_gone_loses_bytes_but_not_the_vm, .timeout = 1
 	close_console();
 }
 
-Test(console, bug18_reader_that_goes_while_the_pipe_is_full_frees_the_guest, .timeout = 10)
+Test(console, bug18_reader_that_goes_while_the_pipe_is_full_frees_the_guest,
+     .timeout = 10)
 {
 	int fds[2];
 
@@ -315,7 +323,8 @@ Test(console, bug18_full_disk_loses_bytes_but_not_the_vm, .timeout = 10)
 	close_console();
 }
 
-Test(console, impatient_guest_has_a_reserve_and_then_loses_what_is_counted, .timeout = 10)
+Test(console, impatient_guest_has_a_reserve_and_then_loses_what_is_counted,
+     .timeout = 10)
 {
 	int fds[2];
 
@@ -354,7 +363,8 @@ Test(console, closed_descriptor_is_an_error_and_leaks_nothing)
 
 	close(next);
 	cr_assert_eq(event_loop_init(&loop), 0);
-	cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO, -1, 999, false, &listener),
+	cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO, -1, 999,
+				  false, &listener),
 		     -EBADF);
 	event_loop_destroy(&loop);
 	cr_assert_eq(dup(0), next);
@@ -455,7 +465,8 @@ Test(console, drain_waits_for_a_slow_reader, .timeout = 20)
 	close_console();
 }
 
-Test(console, drain_gives_up_in_time_and_still_shows_what_was_said, .timeout = 20)
+Test(console, drain_gives_up_in_time_and_still_shows_what_was_said,
+     .timeout = 20)
 {
 	int fds[2];
 
@@ -478,7 +489,8 @@ static void put_as_many(void *context, const uint8_t *bytes, size_t count)
 	put(count);
 }
 
-Test(console, bug10_flood_does_not_keep_the_loop_from_its_other_sources, .timeout = 20)
+Test(console, bug10_flood_does_not_keep_the_loop_from_its_other_sources,
+     .timeout = 20)
 {
 	unsigned int i;
 

@@ -47,12 +47,14 @@ static void quit(void *context)
 	guest.quit++;
 }
 
-static const struct console_listener listener = { .input = input, .quit = quit };
+static const struct console_listener listener = { .input = input,
+						  .quit = quit };
 
 static void open_console(int in_fd, bool escapes)
 {
 	cr_assert_eq(event_loop_init(&loop), 0);
-	cr_assert_eq(console_init(&console, &loop, CONSOLE_NONE, in_fd, -1, escapes, &listener),
+	cr_assert_eq(console_init(&console, &loop, CONSOLE_NONE, in_fd, -1,
+				  escapes, &listener),
 		     0);
 }
 
@@ -71,11 +73,13 @@ static void give_room(size_t room)
 
 static void check_got(const char *text, size_t count)
 {
-	cr_assert_eq(guest.count, count, "%zu bytes instead of %zu", guest.count, count);
+	cr_assert_eq(guest.count, count, "%zu bytes instead of %zu",
+		     guest.count, count);
 	cr_assert_eq(memcmp(guest.bytes, text, count), 0);
 }
 
-Test(console_input, bytes_of_a_pipe_arrive_as_they_are_and_its_end_ends_nothing, .timeout = 10)
+Test(console_input, bytes_of_a_pipe_arrive_as_they_are_and_its_end_ends_nothing,
+     .timeout = 10)
 {
 	int fds[2];
 
@@ -96,7 +100,8 @@ Test(console_input, bytes_of_a_pipe_arrive_as_they_are_and_its_end_ends_nothing,
 	close_console();
 }
 
-Test(console_input, what_the_guest_refuses_is_offered_again_when_it_wants_more, .timeout = 10)
+Test(console_input, what_the_guest_refuses_is_offered_again_when_it_wants_more,
+     .timeout = 10)
 {
 	int fds[2];
 
@@ -124,7 +129,9 @@ static void wait_for(size_t count, unsigned int quits)
 {
 	unsigned int turns;
 
-	for (turns = 0; turns < 2000 && (guest.count < count || guest.quit < quits); turns++)
+	for (turns = 0;
+	     turns < 2000 && (guest.count < count || guest.quit < quits);
+	     turns++)
 		loop_run_for(&loop, 1);
 	loop_run_for(&loop, 2);
 }
@@ -151,7 +158,8 @@ static void *write_stream(void *argument)
 	return NULL;
 }
 
-Test(console_input, mebibyte_arrives_whole_at_a_guest_that_takes_little, .timeout = 60)
+Test(console_input, mebibyte_arrives_whole_at_a_guest_that_takes_little,
+     .timeout = 60)
 {
 	unsigned int turn = 0;
 	pthread_t writer;
@@ -174,7 +182,8 @@ Test(console_input, mebibyte_arrives_whole_at_a_guest_that_takes_little, .timeou
 	close_console();
 }
 
-Test(console_input, pipe_is_not_read_beyond_what_can_wait_and_the_loop_rests, .timeout = 10)
+Test(console_input, pipe_is_not_read_beyond_what_can_wait_and_the_loop_rests,
+     .timeout = 10)
 {
 	static const uint8_t bytes[3 * CONSOLE_PENDING_BYTES];
 	uint64_t cpu;
@@ -255,14 +264,17 @@ static size_t swallow(void *context, const uint8_t *bytes, size_t count)
 	return count;
 }
 
-Test(console_input, bug10_endless_input_leaves_the_loop_to_others, .timeout = 10)
+Test(console_input, bug10_endless_input_leaves_the_loop_to_others,
+     .timeout = 10)
 {
 	static const struct console_listener hungry = { .input = swallow };
 	unsigned int i;
 
 	cr_assert_eq(event_loop_init(&loop), 0);
-	cr_assert_eq(console_init(&console, &loop, CONSOLE_NONE, open("/dev/zero", O_RDONLY), -1,
-				  false, &hungry), 0);
+	cr_assert_eq(console_init(&console, &loop, CONSOLE_NONE,
+				  open("/dev/zero", O_RDONLY), -1, false,
+				  &hungry),
+		     0);
 	for (i = 0; i < 5; i++)
 		loop_run_for(&loop, 5);
 	cr_assert_gt(guest.count, 0);
@@ -303,16 +315,11 @@ Test(console_input, terminal_escapes, .timeout = 20)
 		const char *typed, *got;
 		unsigned int quit;
 	} cases[] = {
-		{ "abc", "abc", 0 },
-		{ "a\1xb", "ab", 1 },
-		{ "\1x", "", 1 },
-		{ "\1X", "\1X", 0 },
-		{ "\1\1", "\1", 0 },
-		{ "\1\1x", "\1x", 0 },
-		{ "\1\1\1x", "\1", 1 },
-		{ "\1e", "\1e", 0 },
-		{ "\1", "", 0 },
-		{ "x\3\4\32\21", "x\3\4\32\21", 0 },
+		{ "abc", "abc", 0 },	{ "a\1xb", "ab", 1 },
+		{ "\1x", "", 1 },	{ "\1X", "\1X", 0 },
+		{ "\1\1", "\1", 0 },	{ "\1\1x", "\1x", 0 },
+		{ "\1\1\1x", "\1", 1 }, { "\1e", "\1e", 0 },
+		{ "\1", "", 0 },	{ "x\3\4\32\21", "x\3\4\32\21", 0 },
 	};
 	unsigned int i, split, k;
 	int master, slave;
@@ -327,11 +334,14 @@ Test(console_input, terminal_escapes, .timeout = 20)
 			len = strlen(cases[i].typed);
 			/* At once, and key by key. */
 			for (k = 0; split && k < len; k++) {
-				cr_assert_eq(write(master, cases[i].typed + k, 1), 1);
+				cr_assert_eq(write(master, cases[i].typed + k,
+						   1),
+					     1);
 				loop_run_for(&loop, 3);
 			}
 			if (!split)
-				cr_assert_eq(write(master, cases[i].typed, len), (ssize_t)len);
+				cr_assert_eq(write(master, cases[i].typed, len),
+					     (ssize_t)len);
 			wait_for(strlen(cases[i].got), cases[i].quit);
 			cr_assert_eq(guest.quit, cases[i].quit, "case %u", i);
 			check_got(cases[i].got, strlen(cases[i].got));
@@ -342,7 +352,8 @@ Test(console_input, terminal_escapes, .timeout = 20)
 	}
 }
 
-Test(console_input, terminal_without_escapes_is_passed_on_as_it_is, .timeout = 10)
+Test(console_input, terminal_without_escapes_is_passed_on_as_it_is,
+     .timeout = 10)
 {
 	int master, slave;
 
@@ -356,7 +367,8 @@ Test(console_input, terminal_without_escapes_is_passed_on_as_it_is, .timeout = 1
 	close_console();
 }
 
-Test(console_input, ctrl_a_x_is_seen_though_the_guest_takes_nothing, .timeout = 10)
+Test(console_input, ctrl_a_x_is_seen_though_the_guest_takes_nothing,
+     .timeout = 10)
 {
 	int master, slave;
 
@@ -369,7 +381,8 @@ Test(console_input, ctrl_a_x_is_seen_though_the_guest_takes_nothing, .timeout = 
 	close_console();
 }
 
-Test(console_input, escapes_at_the_end_of_a_full_buffer_lose_nothing, .timeout = 20)
+Test(console_input, escapes_at_the_end_of_a_full_buffer_lose_nothing,
+     .timeout = 20)
 {
 	uint8_t typed[CONSOLE_PENDING_BYTES];
 	int master, slave;
@@ -393,11 +406,14 @@ Test(console_input, escapes_at_the_end_of_a_full_buffer_lose_nothing, .timeout =
 	wait_for(at, 0);
 	cr_assert_eq(guest.count, at);
 	for (i = 0; i < at; i++)
-		cr_assert_eq(guest.bytes[i], i % 7 == 0 ? 1 : i % 7 == 1 ? 'e' : 'k');
+		cr_assert_eq(guest.bytes[i], i % 7 == 0	  ? 1
+					     : i % 7 == 1 ? 'e'
+							  : 'k');
 	close_console();
 }
 
-Test(console_input, terminal_that_hangs_up_does_not_make_the_loop_spin, .timeout = 10)
+Test(console_input, terminal_that_hangs_up_does_not_make_the_loop_spin,
+     .timeout = 10)
 {
 	int master, slave;
 	uint64_t cpu;
@@ -454,7 +470,8 @@ static int session(int master, int slave)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 6;
 }
 
-Test(console_input, background_job_gets_its_keys_when_it_is_in_front_again, .timeout = 20)
+Test(console_input, background_job_gets_its_keys_when_it_is_in_front_again,
+     .timeout = 20)
 {
 	int master, slave, status;
 	pid_t leader;
@@ -483,8 +500,9 @@ Test(console_input, bug18_without_descriptors_set_up_fails_and_leaks_none)
 	for (i = 0; i < 4; i++) {
 		limit.rlim_cur = (rlim_t)(next + i);
 		setrlimit(RLIMIT_NOFILE, &limit);
-		cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO, fds[0], fds[1], false,
-					  &listener), i == 3 ? 0 : -EMFILE);
+		cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO,
+					  fds[0], fds[1], false, &listener),
+			     i == 3 ? 0 : -EMFILE);
 		if (i == 3)
 			console_destroy(&console);
 		limit.rlim_cur = limit.rlim_max;

@@ -19,7 +19,8 @@ static uint64_t put_count;
 /* No period up to 2^28, so that no part of the stream looks like another. */
 static uint8_t stream_byte(uint64_t at)
 {
-	return (uint8_t)(at ^ (at >> 7) * 31 ^ (at >> 14) * 5 ^ (at >> 20) * 77);
+	return (uint8_t)(at ^ (at >> 7) * 31 ^ (at >> 14) * 5 ^
+			 (at >> 20) * 77);
 }
 
 static int open_file(int flags, uint64_t size)
@@ -77,7 +78,8 @@ static void check_tail(int fd)
 	}
 }
 
-Test(console_sink, bug10_bounded_file_keeps_the_last_bytes_in_order, .timeout = 60)
+Test(console_sink, bug10_bounded_file_keeps_the_last_bytes_in_order,
+     .timeout = 60)
 {
 	int fd = open_file(O_RDWR | O_APPEND, 0);
 
@@ -98,7 +100,9 @@ Test(console_sink, bounded_file_that_was_longer_before_is_cut, .timeout = 20)
 	int fd = open_file(O_RDWR, 3 * CONSOLE_FILE_BYTES);
 	char first = 0;
 
-	cr_assert_eq(pwrite(fd, "k", 1, 3 * CONSOLE_FILE_BYTES - CONSOLE_FILE_KEPT), 1);
+	cr_assert_eq(pwrite(fd, "k", 1,
+			    3 * CONSOLE_FILE_BYTES - CONSOLE_FILE_KEPT),
+		     1);
 	cr_assert_eq(console_sink_write(&sink, (const uint8_t *)"z", 1), 1);
 	cr_assert_eq(file_size(fd), CONSOLE_FILE_KEPT + 1);
 	cr_assert_eq(pread(fd, &first, 1, 0), 1);
@@ -132,7 +136,8 @@ Test(console_sink, bounded_file_that_cannot_be_cut_stops_growing, .timeout = 20)
 {
 	int fd = open_file(O_RDONLY, CONSOLE_FILE_BYTES);
 
-	cr_assert_eq(console_sink_write(&sink, (const uint8_t *)"z", 1), -EFBIG);
+	cr_assert_eq(console_sink_write(&sink, (const uint8_t *)"z", 1),
+		     -EFBIG);
 	cr_assert_eq(file_size(fd), CONSOLE_FILE_BYTES);
 	console_sink_destroy(&sink);
 }

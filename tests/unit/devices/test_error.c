@@ -8,7 +8,9 @@ Test(error, set_fills_status_and_text_and_returns_minus_one)
 {
 	struct error error;
 
-	cr_assert_eq(error_set(&error, EXIT_STATUS_HOST, "%s: %s", "/dev/kvm", "no"), -1);
+	cr_assert_eq(error_set(&error, EXIT_STATUS_HOST, "%s: %s", "/dev/kvm",
+			       "no"),
+		     -1);
 	cr_assert_eq(error.status, EXIT_STATUS_HOST);
 	cr_assert_str_eq(error.text, "/dev/kvm: no");
 }

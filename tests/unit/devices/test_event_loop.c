@@ -48,7 +48,8 @@ Test(event_loop, ready_source_is_called_with_its_events, .timeout = 10)
 	struct counter counter;
 
 	cr_assert_eq(event_loop_init(&loop), 0);
-	make_counter(&counter, 1)->end_after = 3; /* level-triggered: again and again */
+	make_counter(&counter, 1)->end_after =
+		3; /* level-triggered: again and again */
 	cr_assert_eq(event_loop_add(&loop, &counter.source, EPOLLIN), 0);
 	cr_assert_eq(event_loop_run(&loop), 0);
 	cr_assert_eq(counter.calls, 3);
@@ -71,7 +72,8 @@ Test(event_loop, end_from_within_stops_the_rest_of_the_batch, .timeout = 10)
 	event_loop_destroy(&loop);
 }
 
-Test(event_loop, source_removed_by_another_of_its_batch_is_not_called, .timeout = 10)
+Test(event_loop, source_removed_by_another_of_its_batch_is_not_called,
+     .timeout = 10)
 {
 	struct counter a, b;
 

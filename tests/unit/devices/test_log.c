@@ -103,15 +103,17 @@ Test(log, bug10_flood_gives_a_burst_and_then_the_count_of_what_was_left_out)
 	open_pipe(LOG_LEVEL_WARN);
 	for (i = 0; i < 1000; i++)
 		log_limited(&limit, LOG_LEVEL_WARN, "flood %u", i);
-	cr_assert_str_eq(logged(), "sluice: flood 0\nsluice: flood 1\nsluice: flood 2\n"
-				   "sluice: flood 3\nsluice: flood 4\n");
+	cr_assert_str_eq(logged(),
+			 "sluice: flood 0\nsluice: flood 1\nsluice: flood 2\n"
+			 "sluice: flood 3\nsluice: flood 4\n");
 	cr_assert_eq(limit.suppressed, 995);
 	/* Ten seconds later: one line. */
 	limit.paid_until_ns -= LINE_NS;
 	log_limited(&limit, LOG_LEVEL_WARN, "again");
 	log_limited(&limit, LOG_LEVEL_WARN, "and again");
-	cr_assert_str_eq(logged(), "sluice: 995 lines like the next one were left out\n"
-				   "sluice: again\n");
+	cr_assert_str_eq(logged(),
+			 "sluice: 995 lines like the next one were left out\n"
+			 "sluice: again\n");
 	cr_assert_eq(limit.suppressed, 1);
 	/* After a long silence: a burst. */
 	limit = (struct log_limit){ .paid_until_ns = 1 };

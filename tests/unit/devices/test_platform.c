@@ -43,7 +43,8 @@ static struct bus bus;
 
 static void setup(void)
 {
-	bus_add(&bus, 0x600, PLATFORM_SLEEP_PORTS, &platform_sleep_handler, &platform);
+	bus_add(&bus, 0x600, PLATFORM_SLEEP_PORTS, &platform_sleep_handler,
+		&platform);
 	bus_add(&bus, 0x604, 1, &platform_reset_handler, &platform);
 	bus_add(&bus, 0x64, 1, &platform_keyboard_handler, &platform);
 	bus_add(&bus, 0x505, 1, &platform_pvpanic_handler, &platform);
@@ -70,7 +71,8 @@ Test(platform, sleep_powers_off_with_enable_and_type_s5_only, .init = setup)
 	for (value = 0; value < 256; value++) {
 		memset(&told, 0, sizeof(told));
 		out(0x600, (uint8_t)value);
-		cr_assert_eq(told.power_off, (value & 0x3c) == (0x20 | 5 << 2), "%#x", value);
+		cr_assert_eq(told.power_off, (value & 0x3c) == (0x20 | 5 << 2),
+			     "%#x", value);
 		out(0x601, (uint8_t)value); /* the status register */
 		cr_assert_leq(told.power_off, 1);
 		cr_assert_eq(told.reset + told.panicked + told.marks, 0);
@@ -89,7 +91,8 @@ Test(platform, reset_register_resets_with_its_value_only, .init = setup)
 	cr_assert_eq(in(0x604), 0);
 }
 
-Test(platform, keyboard_controller_resets_with_fe_only_and_is_never_busy, .init = setup)
+Test(platform, keyboard_controller_resets_with_fe_only_and_is_never_busy,
+     .init = setup)
 {
 	unsigned int value;
 
@@ -99,7 +102,8 @@ Test(platform, keyboard_controller_resets_with_fe_only_and_is_never_busy, .init 
 	cr_assert_eq(in(0x64), 0);
 }
 
-Test(platform, pvpanic_tells_a_panic_but_not_a_crash_kernel_that_takes_over, .init = setup)
+Test(platform, pvpanic_tells_a_panic_but_not_a_crash_kernel_that_takes_over,
+     .init = setup)
 {
 	cr_assert_eq(in(0x505), PLATFORM_PANICKED | PLATFORM_CRASH_LOADED);
 	out(0x505, PLATFORM_CRASH_LOADED);
@@ -120,7 +124,8 @@ Test(platform, marks_are_told_with_their_value, .init = setup)
 	cr_assert_eq(in(0x501), 0);
 }
 
-Test(platform, bug03_wide_accesses_run_over_the_window_and_do_nothing, .init = setup)
+Test(platform, bug03_wide_accesses_run_over_the_window_and_do_nothing,
+     .init = setup)
 {
 	static const uint16_t ports[] = { 0x64, 0x604, 0x505, 0x501, 0x601 };
 	uint32_t value = 0x01010101;
@@ -130,7 +135,8 @@ Test(platform, bug03_wide_accesses_run_over_the_window_and_do_nothing, .init = s
 		cr_assert_not(bus_write(&bus, ports[i], &value, 4));
 		cr_assert_not(bus_read(&bus, ports[i], &value, 2));
 	}
-	cr_assert_eq(told.reset + told.panicked + told.marks + told.power_off, 0);
+	cr_assert_eq(told.reset + told.panicked + told.marks + told.power_off,
+		     0);
 	/* Control and status at once: the control register's byte counts. */
 	value = 0x34;
 	cr_assert(bus_write(&bus, 0x600, &value, 2));

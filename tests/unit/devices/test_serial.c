@@ -56,7 +56,9 @@ static void setup(void)
 
 	host.room = 1000;
 	serial_init(&serial, &backend);
-	cr_assert_eq(bus_add(&bus, 0x3f8, SERIAL_PORTS, &serial_bus_handler, &serial), 0);
+	cr_assert_eq(bus_add(&bus, 0x3f8, SERIAL_PORTS, &serial_bus_handler,
+			     &serial),
+		     0);
 }
 
 static void teardown(void)
@@ -118,7 +120,8 @@ Test(serial, scratch_line_control_and_divisor_keep_their_values)
 	cr_assert_eq(in(1), 0x34);
 	out(LCR, 0x03);
 	cr_assert_eq(in(LCR), 0x03);
-	cr_assert_eq(in(IER), 0, "the divisor is not the interrupt enable register");
+	cr_assert_eq(in(IER), 0,
+		     "the divisor is not the interrupt enable register");
 	cr_assert_eq(host.count, 0);
 }
 
@@ -150,13 +153,13 @@ Test(serial, linux_finds_loopback_and_modem_lines)
 {
 	/* 8250_port.c, autoconfig: MCR = LOOP | 0x0a; MSR & 0xf0 must be 0x90. */
 	out(MCR, 0x1a);
-	cr_assert_eq(in(MSR) & 0xf0, 0x90);
+	cr_assert_eq(in(MSR)&0xf0, 0x90);
 	out(MCR, 0x1f);
-	cr_assert_eq(in(MSR) & 0xf0, 0xf0);
+	cr_assert_eq(in(MSR)&0xf0, 0xf0);
 	out(MCR, 0x15);
-	cr_assert_eq(in(MSR) & 0xf0, 0x60);
+	cr_assert_eq(in(MSR)&0xf0, 0x60);
 	out(MCR, 0);
-	cr_assert_eq(in(MSR) & 0xf0, 0xb0);
+	cr_assert_eq(in(MSR)&0xf0, 0xb0);
 }
 
 Test(serial, modem_changes_are_reported_once_and_interrupt)
@@ -208,7 +211,7 @@ Test(serial, bug10_loopback_flood_overruns_and_says_so)
 	cr_assert_eq(in(LSR), 0x63);
 	cr_assert_eq(in(LSR), 0x61);
 	cr_assert_eq(in(IIR), 0xc1);
-	for (i = 0; in(LSR) & 1; i++)
+	for (i = 0; in(LSR)&1; i++)
 		cr_assert_eq(in(RBR), i);
 	cr_assert_eq(i, 16);
 	/* Without FIFOs there is one place. */
@@ -239,7 +242,8 @@ Test(serial, transmitted_bytes_reach_the_host)
 	cr_assert_eq(pulses(), 0);
 }
 
-Test(serial, enabling_the_transmit_interrupt_raises_it_again_and_iir_takes_it_back)
+Test(serial,
+     enabling_the_transmit_interrupt_raises_it_again_and_iir_takes_it_back)
 {
 	unsigned int i;
 
@@ -323,7 +327,7 @@ Test(serial, input_interrupts_and_is_read_in_order)
 	out(IER, 0x05);
 	cr_assert_eq(pulses(), 1, "data is there when it is enabled");
 	cr_assert_eq(in(RBR), 'b');
-	while (in(LSR) & 1)
+	while (in(LSR)&1)
 		in(RBR);
 	cr_assert_eq(in(IIR), 0xc1);
 	cr_assert_eq(in(RBR), 0);
@@ -341,7 +345,9 @@ Test(serial, trigger_levels_are_those_of_the_chip)
 		cr_assert_eq(in(IIR), 0xc1);
 		while (serial.fifo_count < levels[i]) {
 			cr_assert_eq(receive("x"), 1);
-			cr_assert_eq(in(IIR), serial.fifo_count < levels[i] ? 0xcc : 0xc4);
+			cr_assert_eq(in(IIR), serial.fifo_count < levels[i]
+						      ? 0xcc
+						      : 0xc4);
 		}
 	}
 	out(FCR, 0);
@@ -381,7 +387,7 @@ Test(serial, full_fifo_refuses_input_until_it_has_room)
 	in(RBR);
 	cr_assert_eq(host.wanted, 1, "once");
 	cr_assert_eq(receive("y"), 1);
-	while (in(LSR) & 1)
+	while (in(LSR)&1)
 		i = in(RBR);
 	cr_assert_eq(i, 'y');
 	cr_assert_eq(host.wanted, 1);
@@ -398,7 +404,8 @@ Test(serial, clearing_the_fifo_makes_room)
 	out(FCR, 0x01);
 	cr_assert_eq(in(LSR), 0x61, "enabling the FIFOs drops nothing");
 	out(FCR, 0x02);
-	cr_assert_eq(in(LSR), 0x61, "without the enable bit nothing is cleared");
+	cr_assert_eq(in(LSR), 0x61,
+		     "without the enable bit nothing is cleared");
 	out(FCR, 0x03);
 	cr_assert_eq(in(LSR), 0x60);
 	cr_assert_eq(host.wanted, 1);
@@ -460,7 +467,8 @@ Test(serial, waiting_for_a_busy_transmitter_is_not_listening)
 Test(serial, lowered_rts_holds_input_back)
 {
 	out(IER, 0x01);
-	cr_assert_eq(receive("a"), 1, "a guest that never raises it is not meant");
+	cr_assert_eq(receive("a"), 1,
+		     "a guest that never raises it is not meant");
 	out(MCR, 0x0b);
 	cr_assert_eq(receive("b"), 1);
 	in(RBR);

@@ -68,18 +68,23 @@ static void serial_pulse(void *context)
 static void open_machine(int in_fd, int out_fd)
 {
 	const struct console_listener listener = {
-		.input = console_input, .writable = console_writable, .context = &serial,
+		.input = console_input,
+		.writable = console_writable,
+		.context = &serial,
 	};
-	const struct serial_backend backend = { serial_transmit, serial_wanted, serial_pulse,
-						&console };
+	const struct serial_backend backend = { serial_transmit, serial_wanted,
+						serial_pulse, &console };
 
 	signal(SIGPIPE, SIG_IGN);
 	sem_init(&line, 0, 0);
 	serial_init(&serial, &backend);
-	cr_assert_eq(bus_add(&bus, 0x3f8, SERIAL_PORTS, &serial_bus_handler, &serial), 0);
+	cr_assert_eq(bus_add(&bus, 0x3f8, SERIAL_PORTS, &serial_bus_handler,
+			     &serial),
+		     0);
 	cr_assert_eq(event_loop_init(&loop), 0);
-	cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO, in_fd, out_fd, false,
-				  &listener), 0);
+	cr_assert_eq(console_init(&console, &loop, CONSOLE_STDIO, in_fd, out_fd,
+				  false, &listener),
+		     0);
 }
 
 static void close_machine(void)
@@ -112,7 +117,7 @@ static void out(unsigned int offset, uint8_t value)
 
 static void guest_receive(void)
 {
-	while (in(LSR) & 0x01) {
+	while (in(LSR)&0x01) {
 		if (in(RBR) != stream_byte(guest.received))
 			guest.wrong = true;
 		guest.received++;
@@ -165,7 +170,8 @@ static void *guest_main(void *argument)
 	out(MCR, 0x0b);
 	out(IER, guest.to_send ? 0x07 : 0x05);
 	out(2, 0x81);
-	while (guest.sent < guest.to_send || guest.received < guest.to_receive) {
+	while (guest.sent < guest.to_send ||
+	       guest.received < guest.to_receive) {
 		if (sem_timedwait(&line, &end) && errno == ETIMEDOUT)
 			break;
 		guest_interrupt();
@@ -289,7 +295,8 @@ Test(serial_traffic, mebibyte_comes_in_from_a_slow_writer, .timeout = 60)
 
 Test(serial_traffic, mebibyte_each_way_at_once, .timeout = 60)
 {
-	struct world writer = { .piece = 7777 }, reader = { .piece = 5000, .pause_us = 200 };
+	struct world writer = { .piece = 7777 },
+		     reader = { .piece = 5000, .pause_us = 200 };
 	pthread_t thread;
 	int ins[2], outs[2];
 
@@ -365,7 +372,8 @@ Test(serial_traffic, polling_guest_echoes_without_loss, .timeout = 60)
  * Linux's printk with a reader that stands still: 10 ms of waiting a byte, then
  * it writes regardless.
  */
-Test(serial_traffic, impatient_guest_loses_nothing_to_a_short_stop, .timeout = 60)
+Test(serial_traffic, impatient_guest_loses_nothing_to_a_short_stop,
+     .timeout = 60)
 {
 	struct world reader = { .piece = 65536 };
 	int fds[2];
@@ -375,18 +383,18 @@ Test(serial_traffic, impatient_guest_loses_nothing_to_a_short_stop, .timeout = 6
 	reader.fd = fds[0];
 	open_machine(-1, fds[1]);
 	close(fds[1]);
-	while (in(LSR) & 0x20)
+	while (in(LSR)&0x20)
 		out(RBR, stream_byte(guest.sent++));
 	loop_run_for(&loop, 20); /* the pipe is full now */
-	while (in(LSR) & 0x20)
+	while (in(LSR)&0x20)
 		out(RBR, stream_byte(guest.sent++));
 	for (i = 0; i < CONSOLE_RING_BYTES - CONSOLE_RING_FULL; i++) {
-		cr_assert_eq(in(LSR) & 0x20, 0);
+		cr_assert_eq(in(LSR)&0x20, 0);
 		out(RBR, stream_byte(guest.sent++));
 	}
 	pthread_create(&reader.thread, NULL, read_world, &reader);
 	console_drain(&console, 10000);
-	cr_assert_eq(in(LSR) & 0x20, 0x20);
+	cr_assert_eq(in(LSR)&0x20, 0x20);
 	cr_assert_eq(console.lost_bytes, 0);
 	close_machine();
 	pthread_join(reader.thread, NULL);

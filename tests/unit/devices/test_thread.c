@@ -54,8 +54,9 @@ static void wait_for_stop(void *argument)
 
 Test(thread, started_thread_has_its_name_cut_to_what_the_kernel_takes)
 {
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_BLOCK, "blk.a-long-name.12", body,
-				   &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_BLOCK,
+				   "blk.a-long-name.12", body, &report),
+		     0);
 	thread_join(&thread);
 	cr_assert_str_eq(report.name, "blk.a-long-name");
 	cr_assert_str_eq(thread.name, "blk.a-long-name.12");
@@ -72,16 +73,21 @@ Test(thread, name_that_does_not_fit_is_cut)
 
 	memset(name, 'n', sizeof(name));
 	name[sizeof(name) - 1] = 0;
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_RNG, name, nothing, NULL), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_RNG, name, nothing,
+				   NULL),
+		     0);
 	thread_join(&thread);
 	cr_assert_eq(strlen(thread.name), THREAD_NAME_MAX - 1);
 }
 
-Test(thread, started_thread_blocks_all_signals_but_faults_and_the_starter_keeps_its_mask)
+Test(thread,
+     started_thread_blocks_all_signals_but_faults_and_the_starter_keeps_its_mask)
 {
 	sigset_t mask;
 
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0", body, &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0",
+				   body, &report),
+		     0);
 	thread_join(&thread);
 	cr_assert(sigismember(&report.mask, SIGTERM));
 	cr_assert(sigismember(&report.mask, SIGUSR1));
@@ -95,7 +101,9 @@ Test(thread, started_thread_blocks_all_signals_but_faults_and_the_starter_keeps_
 
 Test(thread, stack_is_small)
 {
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0", body, &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0",
+				   body, &report),
+		     0);
 	thread_join(&thread);
 	cr_assert_leq(report.stack_bytes, 256 * 1024);
 	cr_assert_geq(report.stack_bytes, 64 * 1024);
@@ -114,7 +122,9 @@ Test(thread, enter_runs_on_the_new_thread_before_its_body)
 {
 	threads.enter = check_enter;
 	threads.enter_context = &report;
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_IOMMU, "iommu", body, &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_IOMMU, "iommu",
+				   body, &report),
+		     0);
 	/* Set before threads_start returned. */
 	cr_assert(report.entered_before);
 	thread_join(&thread);
@@ -131,7 +141,8 @@ static int refuse(void *context, const struct thread *entering)
 Test(thread, refused_enter_fails_the_start_and_the_body_never_runs)
 {
 	threads.enter = refuse;
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0", body, &report),
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0",
+				   body, &report),
 		     -EPERM);
 	cr_assert_eq(report.tid, 0);
 	cr_assert_eq(threads.count, 0);
@@ -146,8 +157,9 @@ Test(thread, many_threads_start_and_join, .timeout = 20)
 
 	cr_assert_eq(pipe(report.stop), 0);
 	for (i = 0; i < MANY; i++)
-		cr_assert_eq(threads_start(&threads, &list[i], THREAD_NET, "net", wait_for_stop,
-					   &report), 0);
+		cr_assert_eq(threads_start(&threads, &list[i], THREAD_NET,
+					   "net", wait_for_stop, &report),
+			     0);
 	cr_assert_eq(threads.count, MANY);
 	cr_assert_eq(write(report.stop[1], bytes, MANY), MANY);
 	for (i = 0; i < MANY; i++)
@@ -157,7 +169,9 @@ Test(thread, many_threads_start_and_join, .timeout = 20)
 Test(thread, one_thread_too_many_is_refused)
 {
 	threads.count = THREADS_MAX;
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_NET, "net", nothing, NULL), -ENOSPC);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_NET, "net",
+				   nothing, NULL),
+		     -ENOSPC);
 }
 
 Test(thread, bug18_host_without_room_for_a_thread_is_an_error)
@@ -180,7 +194,8 @@ Test(thread, bug18_host_without_room_for_a_thread_is_an_error)
 	limit.rlim_cur = limit.rlim_max = 1 << 20;
 	setrlimit(RLIMIT_AS, &limit);
 	for (i = 0; i < MANY && !err; i++)
-		err = threads_start(&threads, &list[i], THREAD_NET, "net", wait_for_stop, &report);
+		err = threads_start(&threads, &list[i], THREAD_NET, "net",
+				    wait_for_stop, &report);
 	cr_assert_eq(err, -EAGAIN);
 	cr_assert_eq(threads.count, i - 1);
 	close(report.stop[1]);
@@ -198,11 +213,14 @@ static void burn(void *argument)
 	wait_for_stop(argument);
 }
 
-Test(thread, cpu_time_is_known_while_it_runs_and_after_it_was_joined, .timeout = 20)
+Test(thread, cpu_time_is_known_while_it_runs_and_after_it_was_joined,
+     .timeout = 20)
 {
 	cr_assert_eq(thread_cpu_us(&thread), 0);
 	cr_assert_eq(pipe(report.stop), 0);
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0", burn, &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0",
+				   burn, &report),
+		     0);
 	while (thread_cpu_us(&thread) < 30000)
 		usleep(1000);
 	close(report.stop[1]);
@@ -212,11 +230,14 @@ Test(thread, cpu_time_is_known_while_it_runs_and_after_it_was_joined, .timeout =
 	thread_join(&thread);
 }
 
-Test(thread, cpu_time_of_an_ended_thread_is_known_before_its_join, .timeout = 20)
+Test(thread, cpu_time_of_an_ended_thread_is_known_before_its_join,
+     .timeout = 20)
 {
 	cr_assert_eq(pipe(report.stop), 0);
 	close(report.stop[1]);
-	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0", burn, &report), 0);
+	cr_assert_eq(threads_start(&threads, &thread, THREAD_VCPU, "vcpu0",
+				   burn, &report),
+		     0);
 	while (!__atomic_load_n(&thread.ended, __ATOMIC_ACQUIRE))
 		usleep(1000);
 	usleep(10000);

@@ -69,7 +69,7 @@ Test(virtio_iommu, s04_s05_configuration_space)
 	front_destroy(&rig);
 }
 
-Test(virtio_iommu, only_byte_36_is_writable_and_only_if_offered)
+Test(virtio_iommu, a10_only_byte_36_is_writable_and_only_if_offered)
 {
 	uint8_t before[40], after[40];
 	unsigned int bypass, i;
@@ -115,7 +115,7 @@ Test(virtio_iommu, s09_bypass_reads_as_0_or_1_only)
 	front_destroy(&rig);
 }
 
-Test(virtio_iommu, s06_s08_bypass_starts_as_configured)
+Test(virtio_iommu, s06_bypass_starts_as_configured)
 {
 	struct iommu_front rig = { .bypass = true };
 

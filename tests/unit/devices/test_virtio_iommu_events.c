@@ -107,7 +107,7 @@ Test(virtio_iommu, s60_s61_s62_s63_s64_a_fault_is_a_record,
 	front_destroy(&rig);
 }
 
-Test(virtio_iommu, s65_s66_a_buffer_too_small_comes_back_empty)
+Test(virtio_iommu, s65_a_buffer_too_small_comes_back_empty)
 {
 	struct virtio_iommu_fault record;
 	struct iommu_front rig = { 0 };
@@ -170,7 +170,7 @@ Test(virtio_iommu, faults_that_are_the_same_are_one_event)
 	front_destroy(&rig);
 }
 
-Test(virtio_iommu, also_a_flood_of_faults_overflows_and_is_counted)
+Test(virtio_iommu, a_flood_of_faults_overflows_and_is_counted)
 {
 	struct iommu_front rig = { 0 };
 	unsigned int i;

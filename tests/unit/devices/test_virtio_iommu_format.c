@@ -326,7 +326,7 @@ Test(virtio_iommu, map_and_unmap_that_were_not_accepted_write_nothing)
 	front_destroy(&rig);
 }
 
-Test(virtio_iommu, also_a_request_error_never_ends_the_monitor)
+Test(virtio_iommu, a11_a_request_error_never_ends_the_monitor)
 {
 	struct iommu_front rig = { 0 };
 	uint8_t request[80];
