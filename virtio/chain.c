@@ -19,7 +19,8 @@ part_spans(const struct chain *chain, enum dma_access part, unsigned int *count)
 		return chain->spans;
 	}
 	*count = chain->span_count - chain->readable_spans;
-	return chain->spans + chain->readable_spans;
+	/* An empty chain has no array of spans at all. */
+	return *count > 0 ? chain->spans + chain->readable_spans : NULL;
 }
 
 struct chain_cursor chain_cursor(const struct chain *chain,
