@@ -29,6 +29,20 @@ static int check_open(const struct check *check, const char *key,
 	return -1;
 }
 
+/*
+ * Linux 6.15.0 to 6.16.3 lose devices behind a virtio-iommu. @version begins with
+ * a release.
+ */
+static bool check_iommu_is_broken(const char *version)
+{
+	unsigned int major, minor, patch = 0;
+
+	if (sscanf(version, "%u.%u.%u", &major, &minor, &patch) < 2 ||
+	    major != 6)
+		return false;
+	return minor == 15 || (minor == 16 && patch <= 3);
+}
+
 void check_kernel(struct check *check)
 {
 	static const char key[] = "boot.kernel";
@@ -62,6 +76,11 @@ void check_kernel(struct check *check)
 	check_line("version", "%s",
 		   check->is_linux ? info->version : "unknown");
 	check_line("size", "%s", check_size(info->file_bytes, size));
+	if (check->is_linux && check->config->iommu.enabled &&
+	    check_iommu_is_broken(info->version))
+		check_warn(
+			"boot.kernel: the virtio-iommu driver of Linux 6.15.0 to 6.16.3 does not "
+			"work: take another kernel, or set iommu.enabled = no");
 	if (info->memory_needed > check->config->memory) {
 		error_set(&error, EXIT_STATUS_CONFIGURATION,
 			  "too little for the kernel: it needs %s",
@@ -169,11 +188,14 @@ void check_initrd(const struct check *check)
 
 	printf("\ninitrd\n");
 	if (!path) {
-		check_line(
-			"file", "none%s",
-			check->config->disk_count
-				? " (virtio_mmio and virtio_blk must be built into the kernel)"
-				: "");
+		check_line("file", "none");
+		if (check->config->disk_count)
+			check_line(
+				"modules",
+				"%svirtio_mmio and virtio_blk must be built into the "
+				"kernel",
+				check->config->iommu.enabled ? "virtio_iommu, "
+							     : "");
 		if (check->is_linux && !check->config->disk_count)
 			check_warn(
 				"boot.initrd: neither an initrd nor a disk: the kernel has nothing "

@@ -138,7 +138,7 @@ const struct config_key config_keys_table[] = {
 	{ .section = "iommu",
 	  .name = "enabled",
 	  .type = KEY_BOOLEAN,
-	  .default_value = "no",
+	  .default_value = "yes",
 	  IN_VMM(iommu.enabled),
 	  .summary =
 		  "Put every device behind an IOMMU that the guest programs; no: devices "

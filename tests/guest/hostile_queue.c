@@ -101,7 +101,7 @@ static bool sees_config_interrupt(void)
 {
 	uint64_t start = ticks();
 
-	while (ticks() - start < TICKS_PATIENCE)
+	while (ticks() - start < TICKS_PATIENCE / 10)
 		if (blk_read(&disk, VIRTIO_MMIO_INTERRUPT_STATUS) &
 		    CONFIG_INTERRUPT)
 			return true;
@@ -266,9 +266,16 @@ static void tries_chains(void)
 		  .chain = { { TABLE, 0xfffffff0, INDIRECT, 0 } },
 		  .table = { { HEADER, 16, NEXT, 1 },
 			     { STATUS, 1, WRITE, 0 } } },
+		/* Taken for plain descriptors, both would be answered. */
 		{ "bug06", "a nested table", NEEDS_RESET,
-		  .chain = { { TABLE, 16, INDIRECT, 0 } },
-		  .table = { { TABLE, 16, INDIRECT, 0 } } },
+		  .chain = { { TABLE, 32, INDIRECT, 0 } },
+		  .table = { { HEADER, 16, NEXT, 1 },
+			     { STATUS, 1, INDIRECT | WRITE, 0 } } },
+		{ "bug06", "a table nested in the middle", NEEDS_RESET,
+		  .chain = { { TABLE, 48, INDIRECT, 0 } },
+		  .table = { { HEADER, 16, NEXT, 1 },
+			     { DATA, 512, INDIRECT | NEXT | WRITE, 2 },
+			     { STATUS, 1, WRITE, 0 } } },
 		{ "bug06", "INDIRECT with NEXT", NEEDS_RESET,
 		  .chain = { { TABLE, 32, INDIRECT | NEXT, 1 },
 			     { STATUS, 1, WRITE, 0 } },
@@ -373,37 +380,49 @@ static void tries_chains(void)
 		      cases[i].name);
 }
 
-/* What the available ring says: a head, and an index so far ahead. */
+/*
+ * What the available ring says: from entry 0 on heads that go round from @head,
+ * and an index so far ahead. Each descriptor is a request of its own, which gets
+ * an error: what goes wrong is the ring alone.
+ */
+static uint64_t try_available(uint16_t index, uint16_t head)
+{
+	blk_open(&disk, BLK_ALL & ~BLK_EVENT_IDX, 1);
+	prepare_request();
+	for (uint16_t i = 0; i < BLK_QUEUE_SIZE; i++) {
+		descriptors()[i] = (struct vring_desc){ STATUS, 1, WRITE, 0 };
+		available()->ring[i] = (uint16_t)(head + i);
+	}
+	__atomic_store_n(&available()->idx, index, __ATOMIC_RELEASE);
+	return kick_and_wait(index);
+}
+
 static void tries_available_rings(void)
 {
 	static const struct {
 		uint16_t index, head;
+		uint64_t result;
 		const char *name;
 	} cases[] = {
-		{ BLK_QUEUE_SIZE + 1, 0, "an index one queue and one ahead" },
-		{ 0x8000, 0, "an index half the circle ahead" },
-		{ 0xffff, 0, "an index that goes back" },
-		{ 1, BLK_QUEUE_SIZE, "a head out of range" },
-		{ 1, 0xffff, "a head far out of range" },
+		{ BLK_QUEUE_SIZE, 0, VIRTIO_BLK_S_IOERR,
+		  "an index one queue ahead is good" },
+		{ BLK_QUEUE_SIZE + 1, 0, NEEDS_RESET,
+		  "an index one queue and one ahead" },
+		{ 0x8000, 0, NEEDS_RESET, "an index half the circle ahead" },
+		{ 0xffff, 0, NEEDS_RESET, "an index that goes back" },
+		{ 1, BLK_QUEUE_SIZE, NEEDS_RESET, "a head out of range" },
+		{ 2, BLK_QUEUE_SIZE - 1, NEEDS_RESET,
+		  "a second head out of range" },
+		{ 1, 0xffff, NEEDS_RESET, "a head far out of range" },
 	};
-	struct hostile good = { .chain = { { HEADER, 16, NEXT, 1 },
-					   { STATUS, 1, WRITE, 0 } } };
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		blk_open(&disk, BLK_ALL & ~BLK_EVENT_IDX, 1);
-		prepare_request();
-		memcpy(descriptors(), good.chain, sizeof(good.chain));
-		for (unsigned int at = 0; at < BLK_QUEUE_SIZE; at++)
-			available()->ring[at] = cases[i].head;
-		__atomic_store_n(&available()->idx, cases[i].index,
-				 __ATOMIC_RELEASE);
-		judge(kick_and_wait(UINT16_MAX), NEEDS_RESET, "bug06",
-		      cases[i].name);
-	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++)
+		judge(try_available(cases[i].index, cases[i].head),
+		      cases[i].result, "bug06", cases[i].name);
 
 	blk_open(&disk, BLK_ALL & ~BLK_EVENT_IDX, 1);
 	prepare_request();
-	memcpy(descriptors(), good.chain, sizeof(good.chain));
+	descriptors()[0] = (struct vring_desc){ STATUS, 1, WRITE, 0 };
 	memset(available()->ring, 0, 2 * sizeof(uint16_t));
 	__atomic_store_n(&available()->idx, 2, __ATOMIC_RELEASE);
 	judge(kick_and_wait(2), NEEDS_RESET, "bug06",

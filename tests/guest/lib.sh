@@ -14,7 +14,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/guest.XXXXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 
 # Longer than any of these takes, even where KVM itself is emulated.
-patience=240
+patience=120
+[ -z "${FULL-}" ] || patience=1800
 
 # guest_size CI FULL
 guest_size()
