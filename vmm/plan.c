@@ -12,6 +12,9 @@
 /* Room below the kernel's place is not enough for any guest. */
 #define MEMORY_MIN (2 * MIB)
 
+/* With less for its tables a guest gets hardly a disk going. */
+#define IOMMU_TABLES_MIN (1 * MIB)
+
 /*
  * What this version can build. The others are left out of the plan (cli/ says
  * so to the user).
@@ -95,6 +98,11 @@ static int plan_devices(struct plan *plan, const struct vmm_config *config,
 	uint32_t endpoint = 1;
 	unsigned int i;
 
+	if (iommu && config->iommu.tables < IOMMU_TABLES_MIN)
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "iommu.tables: %llu bytes are too few: 1M at "
+				 "least",
+				 (unsigned long long)config->iommu.tables);
 	if (iommu)
 		plan_device(plan, PLANNED_IOMMU, "iommu", 0, PLAN_NO_ENDPOINT);
 	for (i = 0; i < config->order_count; i++) {

@@ -35,7 +35,8 @@
 enum flipping {
 	NOTHING,
 	DESCRIPTORS,
-	HEADER,
+	HEADER, /* of a read */
+	HEADER_OUT, /* of a write */
 	TABLE,
 	INDIRECT_FLAG,
 	EVERYTHING
@@ -112,7 +113,7 @@ void guest_second_main(unsigned int index)
 				 __ATOMIC_RELEASE);
 		if (what == DESCRIPTORS || what == EVERYTHING)
 			flip_descriptor(&ring_descriptors()[1], turn, 4);
-		if (what == HEADER || what == EVERYTHING)
+		if (what == HEADER || what == HEADER_OUT || what == EVERYTHING)
 			flip_header(turn);
 		if (what == TABLE || what == EVERYTHING)
 			flip_descriptor((struct vring_desc *)TABLES + 1, turn,
@@ -164,6 +165,8 @@ static void make_request(enum flipping what)
 					     VRING_DESC_F_INDIRECT, 1 };
 
 	memcpy(ring_descriptors(), plain, sizeof(plain));
+	if (what == HEADER_OUT)
+		ring_descriptors()[1].flags = VRING_DESC_F_NEXT;
 	memcpy((void *)TABLES, plain, sizeof(plain));
 	if (what == TABLE || what == INDIRECT_FLAG || what == EVERYTHING)
 		ring_descriptors()[0] = indirect;
@@ -246,7 +249,8 @@ void guest_main(void)
 	blk_open(&disk, BLK_ALL & ~BLK_EVENT_IDX, 1);
 	guest_take_interrupt(LAYOUT_IRQ_DEVICES, interrupted);
 	tap(guest_start_cpu(1), "the second processor starts");
-	flips(HEADER, "headers");
+	flips(HEADER, "headers of reads");
+	flips(HEADER_OUT, "headers of writes");
 	flips(DESCRIPTORS, "descriptors");
 	flips(TABLE, "tables");
 	flips(INDIRECT_FLAG, "the indirect flag");

@@ -120,6 +120,7 @@ static void races(uint32_t offset, const char *name)
 
 void guest_main(void)
 {
+	print("# racing\n"); /* before the watchdog wonders */
 	blk_init(&disk, 0);
 	races(VIRTIO_MMIO_STATUS, "Status");
 	races(VIRTIO_MMIO_QUEUE_READY, "QueueReady");

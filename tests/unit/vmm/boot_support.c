@@ -110,6 +110,7 @@ void make_config(struct vmm_config *config)
 	memset(config, 0, sizeof(*config));
 	config->vcpus = 1;
 	config->memory = 128 * MIB;
+	config->iommu.tables = 64 * MIB;
 }
 
 void add_disk(struct vmm_config *config, const char *name)

@@ -127,6 +127,18 @@ Test(plan, iommu_comes_first_and_the_others_are_its_endpoints)
 	cr_expect_str_eq(planned_type_name(plan.devices[1].type), "virtio-blk");
 }
 
+Test(plan, too_little_memory_for_tables_is_refused)
+{
+	make_config(&config);
+	config.iommu.tables = 1 * MIB - 1;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	config.iommu.enabled = true;
+	expect_refusal("iommu.tables: ");
+	expect_refusal("1M at least");
+	config.iommu.tables = 1 * MIB;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+}
+
 Test(plan, devices_that_this_version_lacks_are_left_out)
 {
 	make_config(&config);
