@@ -7,6 +7,7 @@
 # make asan tsan    unit tests and stress programs under the sanitizers
 # make fuzz         each fuzzer for FUZZ_SECONDS (60)
 # make coverage     line coverage of memory/ and virtio/
+# make bench        the figures of docs/benchmarks.md
 # make install      PREFIX=/usr/local DESTDIR=
 #
 # One Makefile, no recursion into directories. A VARIANT (asan, tsan, cov,
@@ -186,13 +187,16 @@ guests: $(GUESTS)
 
 # --- the commands of the README ---------------------------------------------
 
-.PHONY: demo check lint asan tsan fuzz coverage
+.PHONY: demo check lint asan tsan fuzz coverage bench
 # A recipe that fails gives make's own status, 2; this one's is the demo's. The
 # two steps are two targets because a recipe is expanded before it is run.
 ifneq ($(filter demo,$(MAKECMDGOALS)),)
+# The shell of the guest expands a $ in the command, not make.
+override export DEMO_CMD := $(value DEMO_CMD)
+
 -load build/make_exit.so
 build/make_exit.so: tests/support/make-exit.c
-	@tests/setup build
+	@tests/setup build demo
 	@mkdir -p $(@D)
 	@gcc -shared -fPIC -o $@ $<
 
@@ -229,6 +233,12 @@ fuzz:
 coverage:
 	@tests/setup build check
 	@tests/support/coverage
+
+# Fills the figures of docs/benchmarks.md in anew: about 20 minutes, and nothing
+# else should run meanwhile.
+bench:
+	@tests/setup build demo bench
+	@tests/bench/fill-in
 
 # --- installation -----------------------------------------------------------
 

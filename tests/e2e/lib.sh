@@ -55,7 +55,7 @@ vm_run()
 	local ini=$1
 	shift
 	status=0
-	timeout -s TERM 280 "$sluice" run "$ini" --stats "$work/stats" "$@" \
+	timeout -s TERM "$(size 280 1500)" "$sluice" run "$ini" --stats "$work/stats" "$@" \
 		</dev/null >"$work/console" 2>"$work/stderr" || status=$?
 }
 

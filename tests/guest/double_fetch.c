@@ -12,7 +12,6 @@
 #include "vmm/layout.h"
 
 #define ROUNDS 100
-#define ROUNDS_FULL 2000
 
 /*
  * The arena: canaries but for two buffers in the middle of it. What a flipped
@@ -215,8 +214,7 @@ static bool submit(uint16_t *index)
 
 static void flips(enum flipping what, const char *name)
 {
-	unsigned int rounds = command_line_begins("full") ? ROUNDS_FULL
-							  : ROUNDS;
+	unsigned int rounds = guest_rounds(ROUNDS);
 	bool comes_back = true, live = false;
 	uint16_t index = 0;
 

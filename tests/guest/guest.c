@@ -151,6 +151,13 @@ bool command_line_begins(const char *word)
 	return *word == '\0' && (*line == ' ' || *line == '\0');
 }
 
+unsigned int guest_rounds(unsigned int rounds)
+{
+	if (command_line_begins("full"))
+		return rounds * 20;
+	return command_line_begins("few") ? rounds / 5 : rounds;
+}
+
 __attribute__((weak)) void guest_second_main(unsigned int index)
 {
 	(void)index;

@@ -130,6 +130,9 @@ void tap_end(void);
 const char *command_line(void);
 bool command_line_begins(const char *word);
 
+/* @rounds, or more or fewer: "full" and "few" on the command line. */
+unsigned int guest_rounds(unsigned int rounds);
+
 /*
  * Wakes processor @index (1 to GUEST_CPUS_MAX - 1), which runs
  * guest_second_main. False: it did not come.

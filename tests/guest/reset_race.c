@@ -11,7 +11,6 @@
 #include "vmm/layout.h"
 
 #define ROUNDS 40
-#define ROUNDS_FULL 1000
 #define REQUESTS 5
 #define REQUEST_BYTES 0x40000
 #define ARENA_BYTES (REQUESTS * REQUEST_BYTES)
@@ -95,8 +94,7 @@ static void stop(uint32_t offset)
 /* Stops the device by writing 0 to the register at @offset. */
 static void races(uint32_t offset, const char *name)
 {
-	unsigned int rounds = command_line_begins("full") ? ROUNDS_FULL
-							  : ROUNDS;
+	unsigned int rounds = guest_rounds(ROUNDS);
 	bool live = true, stopped = true;
 
 	finished = cut_short = 0;
