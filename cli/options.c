@@ -15,6 +15,9 @@
 	(BIT(VERB_RUN) | BIT(VERB_CHECK) | BIT(VERB_PROBE) | BIT(VERB_BENCH) | \
 	 BIT(VERB_HELP))
 
+/* What getopt_long returns for a word that is none, when told to begin with '-'. */
+#define OPERAND 1
+
 const struct options_verb options_verbs[] = {
 	{ VERB_RUN, "run", "FILE.ini",
 	  "Run the VM that FILE.ini describes, its console on this terminal; Ctrl-A x ends it, "
@@ -179,23 +182,34 @@ static void options_describe(enum verb verb, struct option *described)
 	described[count] = (struct option){ 0 };
 }
 
-/* The options of @argv, whose first element is the program's or the verb's name. */
+/*
+ * The options of @argv, whose first element is the program's or the verb's name.
+ * They end at the verb; behind it they stand in any order with the operands, of
+ * which there are @operands afterwards, from argv[1] on: getopt would not sort
+ * them with POSIXLY_CORRECT.
+ */
 static int options_parse_options(struct options *options, int argc, char **argv,
-				 struct error *error)
+				 int *operands, struct error *error)
 {
 	struct option described[ARRAY_SIZE(options_table) + 1];
-	const char *stop = options->verb == VERB_NONE ? "+:" : ":";
+	const char *stop = options->verb == VERB_NONE ? "+:" : "-:";
 	int id;
 
 	options_describe(options->verb, described);
 	opterr = 0;
 	optind = 0; /* glibc: start anew */
+	*operands = 0;
 	for (;;) {
 		char letter[] = "-x";
 
 		id = getopt_long(argc, argv, stop, described, NULL);
 		if (id == -1)
-			return 0;
+			break;
+		if (id == OPERAND) {
+			/* getopt is beyond this place. */
+			argv[1 + (*operands)++] = optarg;
+			continue;
+		}
 		if (id != '?' && id != ':') {
 			if (options_take(options, id, optarg, error))
 				return -1;
@@ -210,6 +224,10 @@ static int options_parse_options(struct options *options, int argc, char **argv,
 		return options_reject_option(options->verb, argv[optind - 1],
 					     error);
 	}
+	/* The verb and what is its own, or what stands behind "--". */
+	while (optind < argc)
+		argv[1 + (*operands)++] = argv[optind++];
+	return 0;
 }
 
 /* What stands behind the options: the file, or help's topic. */
@@ -244,20 +262,22 @@ int options_parse(struct options *options, int argc, char **argv,
 		  struct error *error)
 {
 	const struct options_verb *verb;
+	int operands = 0;
 
 	*options = (struct options){ .log_level = LOG_LEVEL_WARN };
 	options->sets = calloc((size_t)argc + 1, sizeof(*options->sets));
 	if (!options->sets)
 		return error_set(error, EXIT_STATUS_INTERNAL, "out of memory");
-	if (argc > 0 && options_parse_options(options, argc, argv, error))
+	if (argc > 0 &&
+	    options_parse_options(options, argc, argv, &operands, error))
 		return -1;
 	if (options->help || options->version)
 		return 0;
-	if (argc == 0 || optind >= argc)
+	if (operands == 0)
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
 				 "a command is missing (see sluice --help)");
-	argc -= optind;
-	argv += optind;
+	argc = operands;
+	argv++;
 	verb = options_find_verb(argv[0]);
 	if (!verb)
 		return options_reject_verb(argv[0], error);
@@ -266,10 +286,9 @@ int options_parse(struct options *options, int argc, char **argv,
 	if (verb->verb == VERB_BENCH &&
 	    (argc < 2 || strcmp(argv[1], "--help") != 0))
 		return 0;
-	if (options_parse_options(options, argc, argv, error))
+	if (options_parse_options(options, argc, argv, &operands, error))
 		return -1;
-	return options_parse_operands(options, argc - optind, argv + optind,
-				      error);
+	return options_parse_operands(options, operands, argv + 1, error);
 }
 
 void options_destroy(struct options *options)

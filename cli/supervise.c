@@ -5,6 +5,9 @@
  * is lost between fork and loop. The child inherits them blocked: what a
  * terminal sends to the whole process group reaches the parent alone.
  *
+ * A job that runs in the background gets no signal when it is put into the
+ * foreground: while the terminal is another's, it is looked at once a second.
+ *
  * The child dies with its parent (PR_SET_PDEATHSIG), by SIGKILL: there is no
  * VM without somebody who keeps its exit status.
  */
@@ -13,6 +16,7 @@
 #include "cli/problems.h"
 #include "cli/terminal.h"
 #include "devices/error.h"
+#include "memory/base.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -30,12 +34,23 @@
 /* How long a VM that was told to end at once may write out its disks before one more signal kills it. */
 #define PATIENCE_NS UINT64_C(5000000000)
 
+/*
+ * How long it may take in all: more than the 5 s for its threads and disks and
+ * the 2 s for its console's output that vmm/vmm.c gives itself.
+ */
+#define END_NS UINT64_C(12000000000)
+
+/* How often to look whether the terminal is ours. */
+#define TERMINAL_NS UINT64_C(1000000000)
+
 struct supervisor {
 	pid_t child;
 	int control_fd;
 	struct terminal terminal;
+	bool has_terminal; /* it is the VM's, for all we know */
 	bool button_pressed;
 	uint64_t end_sent_ns; /* 0: not told to end at once */
+	int end_signal; /* why it was told so */
 	int killed_for; /* the signal because of which we killed the child; 0: none */
 };
 
@@ -89,16 +104,22 @@ static void supervise_send(const struct supervisor *supervisor,
 	     MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void supervise_kill(struct supervisor *supervisor, int signal)
+{
+	supervisor->killed_for = signal;
+	kill(supervisor->child, SIGKILL);
+}
+
 static void supervise_end(struct supervisor *supervisor, int signal)
 {
 	uint64_t now = supervise_now_ns();
 
 	if (!supervisor->end_sent_ns) {
 		supervisor->end_sent_ns = now;
+		supervisor->end_signal = signal;
 		supervise_send(supervisor, VMM_COMMAND_END, signal);
 	} else if (now - supervisor->end_sent_ns > PATIENCE_NS) {
-		supervisor->killed_for = signal;
-		kill(supervisor->child, SIGKILL);
+		supervise_kill(supervisor, signal);
 	}
 }
 
@@ -106,13 +127,25 @@ static void supervise_end(struct supervisor *supervisor, int signal)
 static void supervise_stop(struct supervisor *supervisor)
 {
 	terminal_give_back(&supervisor->terminal);
+	supervisor->has_terminal = false;
 	kill(supervisor->child, SIGSTOP);
 	kill(getpid(), SIGSTOP);
 }
 
+/* If the terminal is ours, it is the VM's, which may have given up reading it. */
+static void supervise_take_terminal(struct supervisor *supervisor)
+{
+	supervisor->has_terminal = terminal_take(&supervisor->terminal);
+	if (supervisor->has_terminal)
+		supervise_send(supervisor, VMM_COMMAND_TERMINAL, SIGCONT);
+}
+
 static void supervise_continue(struct supervisor *supervisor)
 {
-	terminal_take(&supervisor->terminal);
+	/* While it was stopped it could not end. */
+	if (supervisor->end_sent_ns)
+		supervisor->end_sent_ns = supervise_now_ns();
+	supervise_take_terminal(supervisor);
 	kill(supervisor->child, SIGCONT);
 }
 
@@ -175,10 +208,50 @@ static int supervise_judge(const struct supervisor *supervisor, int status)
 	return EXIT_STATUS_INTERNAL;
 }
 
+static bool supervise_awaits_terminal(const struct supervisor *supervisor)
+{
+	return supervisor->terminal.fd >= 0 && !supervisor->has_terminal;
+}
+
+static bool supervise_awaits_end(const struct supervisor *supervisor)
+{
+	return supervisor->end_sent_ns && !supervisor->killed_for;
+}
+
+/* What is to be done without a signal. */
+static void supervise_look(struct supervisor *supervisor)
+{
+	if (supervise_awaits_terminal(supervisor))
+		supervise_take_terminal(supervisor);
+	if (supervise_awaits_end(supervisor) &&
+	    supervise_now_ns() - supervisor->end_sent_ns >= END_NS)
+		supervise_kill(supervisor, supervisor->end_signal);
+}
+
+/* The next of @set, or -1 when it is time to look around. */
+static int supervise_next_signal(const struct supervisor *supervisor,
+				 const sigset_t *set)
+{
+	uint64_t timeout = UINT64_MAX;
+	struct timespec time;
+	uint64_t passed;
+
+	if (supervise_awaits_terminal(supervisor))
+		timeout = TERMINAL_NS;
+	if (supervise_awaits_end(supervisor)) {
+		passed = supervise_now_ns() - supervisor->end_sent_ns;
+		timeout = MIN(timeout, END_NS - MIN(passed, END_NS));
+	}
+	if (timeout == UINT64_MAX)
+		return sigwaitinfo(set, NULL);
+	time.tv_sec = (time_t)(timeout / 1000000000);
+	time.tv_nsec = (long)(timeout % 1000000000);
+	return sigtimedwait(set, NULL, &time);
+}
+
 /* Serves signals until the child has ended. */
 static int supervise_wait(struct supervisor *supervisor, const sigset_t *set)
 {
-	siginfo_t info;
 	int status;
 	pid_t ended;
 	int signal;
@@ -189,9 +262,11 @@ static int supervise_wait(struct supervisor *supervisor, const sigset_t *set)
 			return supervise_judge(supervisor, status);
 		if (ended < 0 && errno != EINTR)
 			return supervise_fail("waitpid");
-		signal = sigwaitinfo(set, &info);
+		signal = supervise_next_signal(supervisor, set);
 		if (signal > 0)
 			supervise_take_signal(supervisor, signal);
+		else
+			supervise_look(supervisor);
 	}
 }
 
@@ -220,7 +295,7 @@ int supervise_run(const struct supervised *supervised)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control))
 		return supervise_fail("socketpair");
 	terminal_init(&supervisor.terminal, supervised->terminal_fd);
-	terminal_take(&supervisor.terminal);
+	supervisor.has_terminal = terminal_take(&supervisor.terminal);
 
 	supervisor.child = fork();
 	if (supervisor.child == 0) {

@@ -26,14 +26,14 @@ void terminal_init(struct terminal *terminal, int fd)
 		terminal->file_flags[i] = fcntl(i, F_GETFL);
 }
 
-void terminal_take(struct terminal *terminal)
+bool terminal_take(struct terminal *terminal)
 {
 	struct termios raw;
 
 	if (terminal->fd < 0 || !terminal_is_foreground(terminal))
-		return;
+		return false;
 	if (!terminal->taken && tcgetattr(terminal->fd, &terminal->saved))
-		return;
+		return false;
 	terminal->taken = true;
 	raw = terminal->saved;
 	raw.c_iflag &= ~(tcflag_t)(IGNBRK | BRKINT | PARMRK | ISTRIP | INLCR |
@@ -45,6 +45,7 @@ void terminal_take(struct terminal *terminal)
 	raw.c_cc[VTIME] = 0;
 	/* At once: waiting for the output to drain could take for ever. */
 	tcsetattr(terminal->fd, TCSANOW, &raw);
+	return true;
 }
 
 static void terminal_restore_flags(const struct terminal *terminal)

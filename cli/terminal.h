@@ -20,8 +20,11 @@ struct terminal {
 /* Notes how things are; @fd that is no terminal (or -1) makes the rest do nothing with it. */
 void terminal_init(struct terminal *terminal, int fd);
 
-/* Takes the terminal for the guest, if this process is in the foreground. */
-void terminal_take(struct terminal *terminal);
+/*
+ * Takes the terminal for the guest, if this process is in the foreground.
+ * Returns whether it is the guest's now.
+ */
+bool terminal_take(struct terminal *terminal);
 
 /*
  * Puts it back as it was, fds 0 to 2 as well: they are shared with whoever

@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,12 +27,24 @@
 static struct {
 	int fd;
 	enum log_level level;
+	bool elsewhere; /* fd is not what stderr is */
 } logger = { .fd = STDERR_FILENO, .level = LOG_LEVEL_WARN };
+
+static bool is_stderr(int fd)
+{
+	struct stat file, standard;
+
+	if (fd == STDERR_FILENO)
+		return true;
+	return fstat(fd, &file) == 0 && fstat(STDERR_FILENO, &standard) == 0 &&
+	       file.st_dev == standard.st_dev && file.st_ino == standard.st_ino;
+}
 
 void log_open(int fd, enum log_level level)
 {
 	logger.fd = fd;
 	logger.level = level;
+	logger.elsewhere = !is_stderr(fd);
 }
 
 bool log_enabled(enum log_level level)
@@ -58,14 +71,24 @@ bool log_level_parse(const char *text, enum log_level *level)
 	return false;
 }
 
-static void write_line(const char *format, va_list arguments)
+static void write_to(int fd, const char *line, size_t len)
+{
+	ssize_t n;
+
+	/* Whatever else happens, a log line is not worth more than itself. */
+	do {
+		n = write(fd, line, len);
+	} while (n < 0 && errno == EINTR);
+}
+
+static void write_line(enum log_level level, const char *format,
+		       va_list arguments)
 {
 	char line[LINE_BYTES] = PREFIX;
 	/* Of the last two bytes one is the newline, one vsnprintf's end. */
 	size_t room = sizeof(line) - strlen(PREFIX) - 1;
 	int saved = errno;
 	size_t end, i;
-	ssize_t n;
 	int len;
 
 	len = vsnprintf(line + strlen(PREFIX), room, format, arguments);
@@ -79,10 +102,9 @@ static void write_line(const char *format, va_list arguments)
 			line[i] = '?';
 	}
 	line[end++] = '\n';
-	/* Whatever else happens, a log line is not worth more than itself. */
-	do {
-		n = write(logger.fd, line, end);
-	} while (n < 0 && errno == EINTR);
+	write_to(logger.fd, line, end);
+	if (level == LOG_LEVEL_ERROR && logger.elsewhere)
+		write_to(STDERR_FILENO, line, end);
 	errno = saved;
 }
 
@@ -93,7 +115,7 @@ void log_line(enum log_level level, const char *format, ...)
 	if (!log_enabled(level))
 		return;
 	va_start(arguments, format);
-	write_line(format, arguments);
+	write_line(level, format, arguments);
 	va_end(arguments);
 }
 
@@ -132,6 +154,6 @@ void log_limited(struct log_limit *limit, enum log_level level,
 		log_line(level, "%u lines like the next one were left out",
 			 left_out);
 	va_start(arguments, format);
-	write_line(format, arguments);
+	write_line(level, format, arguments);
 	va_end(arguments);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sluice's own lines on stderr (or --log FILE): `sluice: text`, one write(2)
- * each, from any thread. The logger is the one piece of process-wide state: it
+ * sluice's own lines on stderr (or --log FILE, and then errors on both):
+ * `sluice: text`, one write(2) each, from any thread. The logger is the one piece of process-wide state: it
  * is set once before threads start. What a guest can cause is limited per
  * struct log_limit, and what was left out is counted and said.
  */

@@ -282,17 +282,21 @@ int virtio_blk_start_threads(struct virtio_blk *blk, struct threads *threads)
 	return 0;
 }
 
-void virtio_blk_join_threads(struct virtio_blk *blk)
+int virtio_blk_join_threads(struct virtio_blk *blk)
 {
 	unsigned int i;
-	int err;
 
+	if (blk->joined)
+		return blk->flush_err;
 	for (i = 0; i < blk->device.queue_count; i++)
 		queue_worker_join(&blk->queues[i].worker);
-	err = disk_flush(&blk->disk);
-	if (err)
-		log_error("disk.%s: flush failed: %s", blk->device.name,
-			  strerror(-err));
+	blk->flush_err = disk_flush(&blk->disk);
+	blk->joined = true;
+	if (blk->flush_err)
+		log_error("disk.%s: the last flush failed: %s: what the guest "
+			  "wrote may be lost",
+			  blk->device.name, strerror(-blk->flush_err));
+	return blk->flush_err;
 }
 
 void virtio_blk_destroy(struct virtio_blk *blk)

@@ -37,6 +37,8 @@ struct virtio_blk {
 	 */
 	bool write_through;
 	struct log_limit log_limit;
+	bool joined; /* and flushed, with flush_err */
+	int flush_err;
 	char id[20]; /* GET_ID; not terminated when full */
 };
 
@@ -53,9 +55,10 @@ int virtio_blk_start_threads(struct virtio_blk *blk, struct threads *threads);
 
 /*
  * The VM has ended, its vCPUs too: joins the threads that were started and
- * flushes the disk. The counters stay readable.
+ * flushes the disk, once. The counters stay readable. 0, or -errno of the
+ * flush, which is logged. Again: the same answer.
  */
-void virtio_blk_join_threads(struct virtio_blk *blk);
+int virtio_blk_join_threads(struct virtio_blk *blk);
 
 /*
  * Joins as above if need be and closes the disk. The threads' statistics

@@ -95,8 +95,9 @@ static int set_too_little(const struct boot_files *files, uint64_t ram_end,
 	if (needed > LAYOUT_LOW_RAM_MAX)
 		return error_set(
 			error, EXIT_STATUS_CONFIGURATION,
-			"%s: does not fit: the kernel ends at %lluM%s, and all has to be "
+			"%s: %s: does not fit: the kernel ends at %lluM%s, and all has to be "
 			"below 3G",
+			initrd_bytes ? "boot.initrd" : "boot.kernel",
 			initrd_bytes ? files->initrd_path : files->kernel_path,
 			(unsigned long long)in_mib(kernel_end), initrd);
 	return error_set(
@@ -130,8 +131,8 @@ static int place_initrd(const struct plan *plan, const struct boot_files *files,
 	if (kernel_end > top || bytes > top - kernel_end)
 		return error_set(
 			error, EXIT_STATUS_CONFIGURATION,
-			"%s: does not fit: it has %lluM, and this kernel takes an initrd "
-			"only between %lluM and %lluM",
+			"boot.initrd: %s: does not fit: it has %lluM, and this kernel "
+			"takes an initrd only between %lluM and %lluM",
 			files->initrd_path, (unsigned long long)in_mib(bytes),
 			(unsigned long long)in_mib(kernel_end),
 			(unsigned long long)(top / MIB));
@@ -153,12 +154,19 @@ static bool file_is_frozen(int fd)
 	       (status.stx_attributes & frozen);
 }
 
+/* @why is about the file that @key names. */
+static int blame(struct error *error, const char *key, const struct error *why)
+{
+	return error_set(error, why->status, "%s: %s", key, why->text);
+}
+
 static int load_files(struct guest_memory *memory,
 		      const struct kernel_image *image,
 		      const struct boot_file *kernel,
 		      const struct boot_initrd *initrd,
 		      const struct boot_file *initrd_file, struct error *error)
 {
+	struct error why;
 	unsigned int i;
 
 	for (i = 0; i < image->segment_count; i++) {
@@ -166,8 +174,8 @@ static int load_files(struct guest_memory *memory,
 
 		if (boot_file_load(kernel, segment->file_offset,
 				   segment->file_bytes, memory,
-				   GPA(segment->first), error))
-			return -1;
+				   GPA(segment->first), &why))
+			return blame(error, "boot.kernel", &why);
 	}
 	if (!initrd->bytes)
 		return 0;
@@ -175,8 +183,10 @@ static int load_files(struct guest_memory *memory,
 	    guest_memory_map_file(memory, GPA(initrd->first), initrd_file->fd,
 				  0, initrd->bytes) == 0)
 		return 0;
-	return boot_file_load(initrd_file, 0, initrd->bytes, memory,
-			      GPA(initrd->first), error);
+	if (boot_file_load(initrd_file, 0, initrd->bytes, memory,
+			   GPA(initrd->first), &why))
+		return blame(error, "boot.initrd", &why);
+	return 0;
 }
 
 static int write_acpi(struct guest_memory *memory, const struct plan *plan)
@@ -248,16 +258,17 @@ int boot_load(struct guest_memory *memory, const struct plan *plan,
 	bool has_initrd = files->initrd_fd >= 0;
 	struct kernel_image image;
 	struct boot_initrd initrd;
+	struct error why;
 	int err;
 
 	memset(entry, 0, sizeof(*entry));
 	if (boot_file_init(&kernel, files->kernel_fd, files->kernel_path,
-			   error) ||
-	    kernel_image_parse(&kernel, &image, error))
-		return -1;
+			   &why) ||
+	    kernel_image_parse(&kernel, &image, &why))
+		return blame(error, "boot.kernel", &why);
 	if (has_initrd && boot_file_init(&initrd_file, files->initrd_fd,
-					 files->initrd_path, error))
-		return -1;
+					 files->initrd_path, &why))
+		return blame(error, "boot.initrd", &why);
 	if (check_cmdline(plan, files, &image, error) ||
 	    place_initrd(plan, files, &image, has_initrd ? &initrd_file : NULL,
 			 &initrd, error) ||

@@ -77,8 +77,8 @@ struct boot_files {
  * start_info, page tables and GDT. @memory has @plan's RAM and was never
  * written to. Set-up, before any vCPU runs. Files are copied into RAM, once;
  * only an initrd that nobody can change any more is mapped instead (boot.c says
- * why). Returns 0, or -1 with @error; what is missing when RAM is too small is
- * said there.
+ * why). Returns 0, or -1 with @error, which begins with the key that is to blame
+ * ("boot.initrd: "); what is missing when RAM is too small is said there.
  */
 int boot_load(struct guest_memory *memory, const struct plan *plan,
 	      const struct boot_files *files, struct boot_entry *entry,

@@ -54,6 +54,16 @@ int control_init(struct control *control, struct event_loop *loop, int fd,
 	return err;
 }
 
+int control_fd(const struct control *control)
+{
+	return control->loop ? control->source.fd : -1;
+}
+
+void control_serve(struct control *control)
+{
+	ready(control, EPOLLIN);
+}
+
 void control_destroy(struct control *control)
 {
 	if (control->loop)

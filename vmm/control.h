@@ -27,6 +27,11 @@ struct control {
 int control_init(struct control *control, struct event_loop *loop, int fd,
 		 void (*received)(void *context, uint8_t command, int signal),
 		 void (*ended)(void *context), void *context);
+/* For whoever waits outside of the loop: the socket, -1 once it has ended. */
+int control_fd(const struct control *control);
+/* Takes what came over it, without waiting. */
+void control_serve(struct control *control);
+
 /* Also for a zeroed one. */
 void control_destroy(struct control *control);
 

@@ -47,6 +47,7 @@ const char *end_reason_name(enum end_reason reason)
 		[END_QUIT] = "quit",
 		[END_SIGNAL] = "signal",
 		[END_INTERNAL] = "internal error",
+		[END_HOST] = "host error",
 	};
 
 	return names[reason];
@@ -61,11 +62,15 @@ int end_status(const struct end *end)
 	case END_POWER_OFF:
 	case END_RESET:
 	case END_QUIT:
-		return EXIT_STATUS_OK;
+		return __atomic_load_n(&end->flush_failed, __ATOMIC_ACQUIRE)
+			       ? EXIT_STATUS_INTERNAL
+			       : EXIT_STATUS_OK;
 	case END_TRIPLE_FAULT:
 	case END_UNRECOVERABLE:
 	case END_PANIC:
 		return EXIT_STATUS_GUEST_CRASHED;
+	case END_HOST:
+		return EXIT_STATUS_HOST;
 	case END_SIGNAL:
 		return STATUS_SIGNAL + end->signal;
 	}

@@ -20,6 +20,7 @@ enum end_reason {
 	END_QUIT, /* Ctrl-A x */
 	END_SIGNAL,
 	END_INTERNAL,
+	END_HOST, /* the host ran out of something */
 };
 
 struct end {
@@ -31,6 +32,8 @@ struct end {
 	/* Atomics: what the guest let be known before. */
 	bool panic_reported; /* through pvpanic */
 	bool panic_printed; /* on the console */
+	/* Atomic: a disk's last flush failed or was given up; the line is out. */
+	bool flush_failed;
 };
 
 void end_init(struct end *end);

@@ -205,6 +205,12 @@ static int open_all(struct vm_files *files, const struct vmm_config *config,
 	}
 	if (check_all_written(files, config, error) != 0)
 		return -1;
+	/* An earlier VM's statistics are not this one's; a device has none. */
+	if (files->stats >= 0 && ftruncate(files->stats, 0) != 0 &&
+	    errno != EINVAL)
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "--stats: %s: %s", config->stats_path,
+				 strerror(errno));
 	/* Last: a mistake in the configuration is told on every machine. */
 	files->kvm = vm_files_open_kvm(error);
 	return files->kvm < 0 ? -1 : 0;

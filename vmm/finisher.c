@@ -56,19 +56,29 @@ err_close_start:
 	return err;
 }
 
-bool finisher_run(struct finisher *finisher, int timeout_ms)
+void finisher_begin(struct finisher *finisher)
 {
-	struct pollfd done = { .fd = finisher->done_fd, .events = POLLIN };
+	tell(finisher->start_fd);
+}
+
+enum finisher_state finisher_wait(struct finisher *finisher, int timeout_ms,
+				  int wake_fd)
+{
+	struct pollfd fds[] = {
+		{ .fd = finisher->done_fd, .events = POLLIN },
+		{ .fd = wake_fd, .events = POLLIN },
+	};
 	int ready;
 
-	tell(finisher->start_fd);
 	do
-		ready = poll(&done, 1, timeout_ms);
+		ready = poll(fds, 2, timeout_ms);
 	while (ready < 0 && errno == EINTR);
 	if (ready <= 0)
-		return false;
+		return FINISHER_WORKING;
+	if (!fds[0].revents)
+		return FINISHER_WOKEN;
 	thread_join(&finisher->thread);
 	close(finisher->done_fd);
 	close(finisher->start_fd);
-	return true;
+	return FINISHER_DONE;
 }

@@ -10,8 +10,6 @@
 
 #include "devices/thread.h"
 
-#include <stdbool.h>
-
 struct finisher {
 	struct thread thread;
 	int start_fd; /* eventfd */
@@ -24,10 +22,20 @@ struct finisher {
 int finisher_start(struct finisher *finisher, struct threads *threads,
 		   void (*work)(void *context), void *context);
 
+/* Lets it work. Once. */
+void finisher_begin(struct finisher *finisher);
+
+enum finisher_state {
+	FINISHER_DONE, /* the thread is joined */
+	FINISHER_WORKING, /* nothing it uses may be freed */
+	FINISHER_WOKEN, /* the same */
+};
+
 /*
- * Lets it work, and waits at most @timeout_ms. True: done, and the thread is
- * joined. False: it still works, and nothing it uses may be freed.
+ * Waits until it is done, at most @timeout_ms (-1: as long as it takes), or
+ * until @wake_fd (-1: none) is readable or hung up. Not after FINISHER_DONE.
  */
-bool finisher_run(struct finisher *finisher, int timeout_ms);
+enum finisher_state finisher_wait(struct finisher *finisher, int timeout_ms,
+				  int wake_fd);
 
 #endif

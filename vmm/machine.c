@@ -291,9 +291,10 @@ void machine_leave(struct machine *machine)
 	__atomic_store_n(&machine->vcpu_platform.stop, 1, __ATOMIC_SEQ_CST);
 }
 
-void machine_stop(struct machine *machine)
+int machine_stop(struct machine *machine)
 {
 	unsigned int i;
+	int err, first = 0;
 
 	machine_leave(machine);
 	/* For vCPUs that wait for a device thread to be quiet. */
@@ -302,8 +303,13 @@ void machine_stop(struct machine *machine)
 		vcpu_kick(&machine->vcpus[i]);
 	for (i = 0; i < machine->vcpu_count; i++)
 		thread_join(&machine->vcpus[i].thread);
-	for (i = 0; i < machine->device_count; i++)
-		machine->devices[i].class->join_threads(&machine->devices[i]);
+	for (i = 0; i < machine->device_count; i++) {
+		err = machine->devices[i].class->join_threads(
+			&machine->devices[i]);
+		if (err != 0 && first == 0)
+			first = err;
+	}
+	return first;
 }
 
 static void close_fd(int fd)

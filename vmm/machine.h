@@ -108,9 +108,10 @@ void machine_leave(struct machine *machine);
 
 /*
  * Stops and joins all threads, vCPUs first; disks are flushed. May take as long
- * as a disk does. One thread, after the event loop has ended.
+ * as a disk does. One thread, after the event loop has ended. 0, or -errno of
+ * a flush that failed, which is logged.
  */
-void machine_stop(struct machine *machine);
+int machine_stop(struct machine *machine);
 
 /* After machine_stop. */
 void machine_destroy(struct machine *machine);

@@ -22,6 +22,7 @@ static int block_create(struct machine_device *device, struct vm_files *files,
 	const struct disk_config *config =
 		&machine->config->disks[device->plan->index];
 	struct virtio_blk *blk;
+	struct error why;
 	struct disk disk;
 	int err;
 
@@ -30,8 +31,11 @@ static int block_create(struct machine_device *device, struct vm_files *files,
 		return error_set(error, EXIT_STATUS_INTERNAL,
 				 "disk.%s: no memory", config->name);
 	if (disk_open(&disk, files->disks[device->plan->index], config->path,
-		      config->read_only, error) != 0)
+		      config->read_only, &why) != 0) {
+		error_set(error, why.status, "disk.%s.path: %s", config->name,
+			  why.text);
 		goto err_free;
+	}
 	files->disks[device->plan->index] = -1;
 	err = virtio_blk_init(blk, config->name, &disk, config->queues,
 			      &machine->memory, machine->stop_fd);
@@ -57,9 +61,9 @@ static int block_start_threads(struct machine_device *device,
 	return virtio_blk_start_threads(device->self, threads);
 }
 
-static void block_join_threads(struct machine_device *device)
+static int block_join_threads(struct machine_device *device)
 {
-	virtio_blk_join_threads(device->self);
+	return virtio_blk_join_threads(device->self);
 }
 
 static void block_destroy(struct machine_device *device)

@@ -26,8 +26,11 @@ struct machine_device_class {
 	int (*watch)(struct machine_device *device, struct event_loop *loop);
 	int (*start_threads)(struct machine_device *device,
 			     struct threads *threads);
-	/* After the vCPUs have ended; counters stay readable. */
-	void (*join_threads)(struct machine_device *device);
+	/*
+	 * After the vCPUs have ended; counters stay readable. -errno: what the
+	 * guest wrote may be lost, and that is logged.
+	 */
+	int (*join_threads)(struct machine_device *device);
 	void (*destroy)(struct machine_device *device);
 	/* The eventfd for notifications of queue @index; -1: they exit to us. */
 	int (*kick_fd)(const struct machine_device *device, unsigned int index);

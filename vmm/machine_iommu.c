@@ -151,9 +151,10 @@ static int start_threads(struct machine_device *device, struct threads *threads)
 	return 0;
 }
 
-static void join_threads(struct machine_device *device)
+static int join_threads(struct machine_device *device)
 {
 	(void)device;
+	return 0;
 }
 
 static int kick_fd(const struct machine_device *device, unsigned int index)

@@ -37,11 +37,14 @@ static void number_or_null(struct json *json, const char *key, uint64_t value)
 static void write_counter(struct walk *walk, const char *key)
 {
 	uint64_t value = *walk->at++;
+	uint64_t from = walk->from ? *walk->from++ : 0;
 
-	if (walk->from)
-		json_signed(walk->json, key, (int64_t)(value - *walk->from++));
+	if (value == STATS_UNKNOWN || from == STATS_UNKNOWN)
+		json_null(walk->json, key);
+	else if (walk->from)
+		json_signed(walk->json, key, (int64_t)(value - from));
 	else
-		number_or_null(walk->json, key, value);
+		json_number(walk->json, key, value);
 }
 
 static void write_counters(struct walk *walk, const char *const *keys,

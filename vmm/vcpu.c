@@ -143,11 +143,14 @@ static void serve_requests(struct vcpu *vcpu)
 
 static void end_by_error(struct vcpu *vcpu, int err)
 {
+	bool host = err == ENOMEM;
 	char detail[128];
 
-	snprintf(detail, sizeof(detail), "KVM_RUN: %s", strerror(err));
+	snprintf(detail, sizeof(detail), "vCPU %u: KVM_RUN: %s%s", vcpu->index,
+		 strerror(err), host ? ": the host is out of memory" : "");
 	vcpu->platform->ended(vcpu->platform->context, vcpu->index,
-			      VCPU_END_UNRECOVERABLE, detail);
+			      host ? VCPU_END_HOST : VCPU_END_UNRECOVERABLE,
+			      detail);
 }
 
 static void run_guest(struct vcpu *vcpu)

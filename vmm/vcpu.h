@@ -41,6 +41,7 @@ struct vcpu_registers {
 enum vcpu_end {
 	VCPU_END_TRIPLE_FAULT,
 	VCPU_END_UNRECOVERABLE, /* an exit that nothing can be done about */
+	VCPU_END_HOST, /* the host has no memory */
 	VCPU_END_POWER_OFF, /* KVM_EXIT_SYSTEM_EVENT */
 	VCPU_END_RESET,
 };

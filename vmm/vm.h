@@ -58,6 +58,7 @@ struct vm {
 	struct thread main_thread;
 	struct end end;
 	bool over; /* main thread: the event loop has ended */
+	bool hurried; /* main thread: to end within a time, the disks' too */
 	bool has_loop, has_console, has_machine, has_finisher;
 	struct event_loop loop;
 	struct console console;

@@ -290,7 +290,7 @@ void vm_report_boot_times(const struct vm *vm)
 	};
 	unsigned int i;
 
-	/* Asked for: comes out whatever the log level. */
+	/* Asked for: comes out whatever the log level, on stderr always. */
 	log_line(LOG_LEVEL_ERROR,
 		 "boot times, us: configuration and files %" PRIu64
 		 ", memory %" PRIu64 ", KVM %" PRIu64 ", devices %" PRIu64

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A disk that takes longer to come to rest is given up. */
+/* A disk that takes longer to come to rest is given up, if that is hurried. */
 #define FINISH_MS 5000
 #define CONSOLE_DRAIN_MS 2000
 /* After a reported panic: for the guest's last words, and its own reset. */
@@ -108,6 +108,9 @@ static void on_vcpu_ended(void *context, unsigned int index, enum vcpu_end end,
 	case VCPU_END_UNRECOVERABLE:
 		vm_end(context, END_UNRECOVERABLE, 0, detail);
 		break;
+	case VCPU_END_HOST:
+		vm_end(context, END_HOST, 0, detail);
+		break;
 	case VCPU_END_POWER_OFF:
 		on_power_off(context);
 		break;
@@ -171,6 +174,11 @@ static void on_command(void *context, uint8_t command, int signal)
 {
 	struct vm *vm = context;
 
+	if (command == VMM_COMMAND_END)
+		vm->hurried = true;
+	/* The machine is coming to rest: nobody is there to tell. */
+	if (vm->over)
+		return;
 	switch (command) {
 	case VMM_COMMAND_POWER_BUTTON:
 		press_power_button(vm, signal);
@@ -189,7 +197,11 @@ static void on_command(void *context, uint8_t command, int signal)
 
 static void on_control_ended(void *context)
 {
-	vm_end(context, END_SIGNAL, SIGHUP, "the parent process has gone");
+	struct vm *vm = context;
+
+	vm->hurried = true;
+	if (!vm->over)
+		vm_end(vm, END_SIGNAL, SIGHUP, "the parent process has gone");
 }
 
 /* Set-up. */
@@ -305,7 +317,8 @@ static void finish(void *context)
 {
 	struct vm *vm = context;
 
-	machine_stop(&vm->machine);
+	if (machine_stop(&vm->machine) != 0)
+		__atomic_store_n(&vm->end.flush_failed, true, __ATOMIC_RELEASE);
 }
 
 static int start(struct vm *vm, struct error *error)
@@ -321,16 +334,13 @@ static int start(struct vm *vm, struct error *error)
 				 "cannot start a thread: %s", strerror(-err));
 	vm->has_finisher = true;
 	if (vm->config->console != CONSOLE_NONE) {
-		err = watchdog_init(&vm->watchdog, &vm->loop,
-				    &vm->machine.vcpus[0], vm->plan.cmdline,
+		err = watchdog_init(&vm->watchdog, &vm->loop, vm->machine.vcpus,
+				    vm->machine.vcpu_count, vm->plan.cmdline,
 				    &vm->spoke);
 		if (err != 0)
 			return error_set(error, EXIT_STATUS_INTERNAL,
 					 "watchdog: %s", strerror(-err));
 	}
-	/* An earlier VM's statistics are not this one's. */
-	if (vm->files->stats >= 0 && ftruncate(vm->files->stats, 0) != 0)
-		log_debug("--stats: %s: %m", vm->config->stats_path);
 	if (machine_start(&vm->machine, &vm->threads, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_STARTED);
@@ -351,6 +361,8 @@ static int set_up(struct vm *vm, struct error *error)
 
 static void say_crash(const struct vm *vm)
 {
+	if (vm->end.reason == END_HOST)
+		log_error("host: %s", vm->end.detail);
 	if (end_status(&vm->end) != EXIT_STATUS_GUEST_CRASHED)
 		return;
 	log_error("guest: %s%s%s", end_reason_name(vm->end.reason),
@@ -385,14 +397,44 @@ static void say_last_words(struct vm *vm)
 	say_crash(vm);
 }
 
+/* False: it was hurried, by a signal before or meanwhile, and took too long. */
+static bool wait_for_rest(struct vm *vm)
+{
+	enum finisher_state state;
+	bool said = false;
+
+	vm->hurried |= vm->end.reason == END_SIGNAL ||
+		       vm->end.reason == END_NONE;
+	finisher_begin(&vm->finisher);
+	for (;;) {
+		state = finisher_wait(
+			&vm->finisher, said && !vm->hurried ? -1 : FINISH_MS,
+			vm->hurried ? -1 : control_fd(&vm->control));
+		if (state == FINISHER_DONE)
+			return true;
+		if (state == FINISHER_WOKEN) {
+			control_serve(&vm->control);
+			continue;
+		}
+		if (vm->hurried)
+			return false;
+		said = true;
+		log_warn(
+			"what the guest wrote is not on the disks yet: waiting "
+			"(SIGINT gives it %d s more)",
+			FINISH_MS / 1000);
+	}
+}
+
 static void stop(struct vm *vm)
 {
 	if (!vm->has_finisher) {
 		machine_stop(&vm->machine);
 		return;
 	}
-	if (finisher_run(&vm->finisher, FINISH_MS))
+	if (wait_for_rest(vm))
 		return;
+	__atomic_store_n(&vm->end.flush_failed, true, __ATOMIC_RELEASE);
 	log_error(
 		"the VM did not come to rest within %d s (does a disk hang?): giving up; what "
 		"the guest wrote last may be lost",

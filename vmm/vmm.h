@@ -40,7 +40,8 @@ struct vmm_options {
  * Builds the VM and runs it to its end. Returns the exit status of
  * interface.md (0, 4, 128 + N ...); when the VM could not be built or an
  * internal error ended it, that status with a non-empty @error for the caller
- * to print.
+ * to print. Logged already, with no @error: a crash of the guest (4), a disk
+ * whose last flush failed (1), memory that the host lacked while it ran (3).
  */
 int vmm_run(const struct vmm_options *options, struct error *error);
 

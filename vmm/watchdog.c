@@ -133,13 +133,14 @@ static void report(struct watchdog *watchdog, bool answered)
 		.last_mmio = vcpu_last_mmio(watchdog->vcpu),
 		.cmdline = watchdog->cmdline,
 	};
-	char where[64] = "vCPU 0 does not come out of the guest";
-	char port[48], mmio[48];
+	char port[48], mmio[48], where[64];
 
+	snprintf(where, sizeof(where), "vCPU %u does not come out of the guest",
+		 watchdog->vcpu->index);
 	if (answered) {
 		vcpu_published_registers(watchdog->vcpu, &facts.registers);
-		snprintf(where, sizeof(where), "vCPU 0 is at rip 0x%" PRIx64,
-			 facts.registers.rip);
+		snprintf(where, sizeof(where), "vCPU %u is at rip 0x%" PRIx64,
+			 watchdog->vcpu->index, facts.registers.rip);
 	}
 	facts.is_device =
 		facts.last_mmio.len != 0 &&
@@ -156,6 +157,23 @@ static void report(struct watchdog *watchdog, bool answered)
 	log_warn("a guess: %s", watchdog_guess(&facts));
 }
 
+struct vcpu *watchdog_busiest(struct vcpu *vcpus, unsigned int count,
+			      uint64_t least_us)
+{
+	struct vcpu *busiest = NULL;
+	uint64_t us, most_us = 0;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		us = thread_cpu_us(&vcpus[i].thread);
+		if (us < least_us || (busiest && us <= most_us))
+			continue;
+		busiest = &vcpus[i];
+		most_us = us;
+	}
+	return busiest;
+}
+
 static void expired(void *context)
 {
 	struct watchdog *watchdog = context;
@@ -164,6 +182,11 @@ static void expired(void *context)
 	if (__atomic_load_n(watchdog->spoke, __ATOMIC_RELAXED))
 		return;
 	if (!watchdog->asked) {
+		watchdog->vcpu = watchdog_busiest(watchdog->vcpus,
+						  watchdog->vcpu_count,
+						  WATCHDOG_BUSY_US);
+		if (!watchdog->vcpu)
+			return;
 		watchdog->asked = true;
 		watchdog->version =
 			vcpu_published_registers(watchdog->vcpu, &registers);
@@ -181,11 +204,13 @@ static void expired(void *context)
 }
 
 int watchdog_init(struct watchdog *watchdog, struct event_loop *loop,
-		  struct vcpu *vcpu, const char *cmdline, const bool *spoke)
+		  struct vcpu *vcpus, unsigned int vcpu_count,
+		  const char *cmdline, const bool *spoke)
 {
 	int err;
 
-	*watchdog = (struct watchdog){ .vcpu = vcpu,
+	*watchdog = (struct watchdog){ .vcpus = vcpus,
+				       .vcpu_count = vcpu_count,
 				       .cmdline = cmdline,
 				       .spoke = spoke };
 	err = timer_init(&watchdog->timer, loop, expired, watchdog);

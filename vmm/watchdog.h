@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * If nothing came over the console 10 s after the start, one report says where
- * the guest is and what may be wrong. Once something came, silence is no news:
+ * If nothing came over the console 10 s after the start and a vCPU was busy
+ * meanwhile, one report says where the guest is and what may be wrong. Once something came, silence is no news:
  * an idle shell is silent too.
  *
  * Main thread.
@@ -16,6 +16,8 @@
 #include <stdint.h>
 
 #define WATCHDOG_SILENCE_MS 10000
+/* Of CPU time within the silence: less is a guest that is idle, and well. */
+#define WATCHDOG_BUSY_US (WATCHDOG_SILENCE_MS * UINT64_C(1000) / 5)
 #define WATCHDOG_ANSWER_MS 1000 /* for the vCPU to come out of KVM_RUN */
 
 /* What a guess is made from. */
@@ -30,7 +32,9 @@ struct watchdog_facts {
 
 struct watchdog {
 	struct timer timer;
-	struct vcpu *vcpu; /* 0 */
+	struct vcpu *vcpus;
+	unsigned int vcpu_count;
+	struct vcpu *vcpu; /* the one that was asked */
 	const char *cmdline;
 	const bool *spoke; /* atomic: there was console output */
 	bool asked;
@@ -39,13 +43,21 @@ struct watchdog {
 };
 
 /*
- * Starts the clock. @vcpu, @cmdline and @spoke (set by whoever sees output) are
+ * Starts the clock, before the vCPUs start. @vcpus, @cmdline and @spoke (set by whoever sees output) are
  * the caller's until watchdog_destroy. 0 or -errno.
  */
 int watchdog_init(struct watchdog *watchdog, struct event_loop *loop,
-		  struct vcpu *vcpu, const char *cmdline, const bool *spoke);
+		  struct vcpu *vcpus, unsigned int vcpu_count,
+		  const char *cmdline, const bool *spoke);
 /* Also for a zeroed one. */
 void watchdog_destroy(struct watchdog *watchdog);
+
+/*
+ * The vCPU that has used most CPU time since it started, NULL when none has
+ * used @least_us.
+ */
+struct vcpu *watchdog_busiest(struct vcpu *vcpus, unsigned int count,
+			      uint64_t least_us);
 
 /* One sentence: what may be wrong. */
 const char *watchdog_guess(const struct watchdog_facts *facts);

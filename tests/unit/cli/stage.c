@@ -155,11 +155,12 @@ static _Noreturn void stage_parent(const struct stage *stage, int slave)
 
 /*
  * A session on a new terminal, whose leader, a "shell", puts its one job into
- * the foreground at SIGUSR2 and ends as the job did.
+ * the foreground at SIGUSR2 (as bash does, without SIGCONT: it runs), lets it go
+ * on in the background when it has stopped and SIGUSR1 comes, and ends as the
+ * job did.
  */
 static _Noreturn void stage_shell(const struct stage *stage, int slave)
 {
-	siginfo_t info;
 	sigset_t set;
 	int status;
 	pid_t job;
@@ -168,6 +169,7 @@ static _Noreturn void stage_shell(const struct stage *stage, int slave)
 	take_terminal(slave);
 	signal(SIGTTOU, SIG_IGN);
 	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
@@ -184,9 +186,15 @@ static _Noreturn void stage_shell(const struct stage *stage, int slave)
 		_exit(supervise_run(&supervised));
 	}
 	while (waitpid(job, &status, WNOHANG) == 0) {
-		if (sigwaitinfo(&set, &info) == SIGUSR2) {
+		switch (sigwaitinfo(&set, NULL)) {
+		case SIGUSR1:
+			waitpid(job, &status, WUNTRACED);
+			tcsetpgrp(0, getpgrp());
+			kill(-job, SIGCONT);
+			break;
+		case SIGUSR2:
 			tcsetpgrp(0, job);
-			kill(job, SIGCONT);
+			break;
 		}
 	}
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 98);

@@ -4,6 +4,7 @@
 #include "memory/base.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define WORDS_MAX 8
@@ -80,7 +81,7 @@ Test(options, wrong_command_lines_give_one_line_and_status_2)
 	}
 }
 
-Test(options, run_takes_them_in_any_order)
+static void expect_any_order(void)
 {
 	static const char *const orders[][WORDS_MAX + 1] = {
 		{ "run", "vm.ini", "--set", "a.b=c", "--set=d.e=f", "--stats=s",
@@ -108,6 +109,17 @@ Test(options, run_takes_them_in_any_order)
 		cr_expect_eq(options.log_level, LOG_LEVEL_WARN);
 		options_destroy(&options);
 	}
+}
+
+Test(options, run_takes_them_in_any_order)
+{
+	expect_any_order();
+}
+
+Test(options, posixly_correct_changes_nothing)
+{
+	cr_assert_eq(setenv("POSIXLY_CORRECT", "1", 1), 0);
+	expect_any_order();
 }
 
 Test(options, log_and_its_level)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct end_case {
@@ -107,6 +108,26 @@ Test(supervise, vm_that_does_not_end_is_killed_by_one_more_signal_after_5_s,
 	cr_expect_str_eq(said,
 			 "sluice: VM: did not end in time and was killed\n");
 	cr_expect_eq(stage_status(&stage), 130);
+	stage_close(&stage);
+}
+
+Test(supervise, vm_that_does_not_end_is_killed_after_12_s_without_a_signal,
+     .timeout = 60)
+{
+	struct stage stage = { .body = stage_deaf };
+	struct timespec before, after;
+	char said[128];
+
+	stage_open(&stage, false);
+	stage_expect(&stage, "ready ");
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	kill(stage.parent, SIGHUP);
+	cr_expect_eq(stage_status(&stage), 129);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	cr_expect_geq(after.tv_sec - before.tv_sec, 11);
+	stage_rest(&stage, said, sizeof(said));
+	cr_expect_str_eq(said,
+			 "sluice: VM: did not end in time and was killed\n");
 	stage_close(&stage);
 }
 

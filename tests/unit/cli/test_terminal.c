@@ -106,7 +106,8 @@ Test(terminal, stop_gives_the_terminal_back_and_continue_takes_it,
 		cr_expect_not(stage_is_raw(&stage));
 		kill(stage.parent, SIGCONT);
 		stage_wait_raw(&stage, true);
-		/* The child goes on as well. */
+		/* The child goes on as well, and reads what is typed. */
+		stage_expect(&stage, "t18 ");
 		kill(stage.parent, SIGUSR1);
 		stage_expect(&stage, "s10 ");
 	}
@@ -131,8 +132,38 @@ Test(terminal,
 	kill(job, SIGUSR1);
 	stage_expect(&stage, "s10 ");
 	cr_expect_not(stage_is_raw(&stage));
-	kill(stage.parent, SIGUSR2); /* as by `fg` */
+	kill(stage.parent, SIGUSR2); /* as by `fg`, to a job that runs */
 	stage_wait_raw(&stage, true);
+	stage_expect(&stage, "t18 ");
+	kill(job, SIGINT);
+	stage_expect(&stage, "e2 ");
+	cr_expect_eq(stage_status(&stage), 130);
+	cr_expect_not(stage_is_raw(&stage));
+	stage_close(&stage);
+}
+
+Test(terminal, continued_in_the_background_it_is_left_to_the_shell,
+     .timeout = 60)
+{
+	struct stage stage = { .body = stage_obedient, .background = true };
+	pid_t job;
+
+	stage_open(&stage, true);
+	stage_expect(&stage, "ready ");
+	job = stage_job(&stage);
+	kill(stage.parent, SIGUSR2); /* `fg` */
+	stage_wait_raw(&stage, true);
+	stage_expect(&stage, "t18 ");
+	kill(job, SIGTSTP); /* the shell takes the terminal: `bg` */
+	stage_wait_raw(&stage, false);
+	kill(stage.parent, SIGUSR1);
+	kill(job, SIGUSR1);
+	stage_expect(&stage, "s10 ");
+	usleep(1500000);
+	cr_expect_not(stage_is_raw(&stage));
+	kill(stage.parent, SIGUSR2);
+	stage_wait_raw(&stage, true);
+	stage_expect(&stage, "t18 ");
 	kill(job, SIGINT);
 	stage_expect(&stage, "e2 ");
 	cr_expect_eq(stage_status(&stage), 130);

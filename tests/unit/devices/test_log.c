@@ -221,3 +221,23 @@ Test(log, lines_of_several_threads_do_not_mix, .timeout = 20)
 	fclose(file);
 	cr_assert_eq(lines, THREADS * LINES);
 }
+
+Test(log, errors_go_to_stderr_also_where_the_log_is_a_file)
+{
+	int standard[2];
+	char text[256];
+	ssize_t n;
+
+	cr_assert_eq(pipe(standard), 0);
+	cr_assert_geq(dup2(standard[1], STDERR_FILENO), 0);
+	open_pipe(LOG_LEVEL_WARN);
+	log_warn("w");
+	log_error("e");
+	cr_expect_str_eq(logged(), "sluice: w\nsluice: e\n");
+	/* The same file by another number: once is enough. */
+	log_open(standard[1], LOG_LEVEL_WARN);
+	log_error("f");
+	n = read(standard[0], text, sizeof(text) - 1);
+	text[MAX(n, 0)] = 0;
+	cr_expect_str_eq(text, "sluice: e\nsluice: f\n");
+}

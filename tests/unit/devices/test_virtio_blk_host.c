@@ -163,3 +163,16 @@ Test(virtio_blk, writes_are_synced_at_once_where_the_driver_knows_no_flush)
 	rig_destroy(&rig);
 	cr_expect_eq(host_io.syncs, 3, "the end of the VM flushes");
 }
+
+Test(virtio_blk, failed_last_flush_is_told_and_not_tried_again)
+{
+	struct rig rig = { 0 };
+
+	rig_start(&rig);
+	host_io.error = EIO;
+	cr_expect_eq(virtio_blk_join_threads(&rig.blk), -EIO);
+	cr_expect_eq(host_io.syncs, 1);
+	cr_expect_eq(virtio_blk_join_threads(&rig.blk), -EIO);
+	rig_destroy(&rig);
+	cr_expect_eq(host_io.syncs, 1);
+}

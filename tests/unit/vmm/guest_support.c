@@ -115,6 +115,16 @@ void guest_run(struct guest_run *run, const uint8_t *code, size_t len)
 	files.kernel = guest_file(code, len);
 	files.console = memfd_create("console", MFD_CLOEXEC);
 	files.stats = memfd_create("stats", MFD_CLOEXEC);
+	if (run->has_disk) {
+		files.disks[0] = memfd_create("disk", MFD_CLOEXEC);
+		cr_assert_eq(ftruncate(files.disks[0], MIB), 0);
+		run->config.disks[0] = (struct disk_config){
+			.name = "root", .path = strdup("disk"), .queues = 1
+		};
+		run->config.disk_count = 1;
+		run->config.order[0].kind = DEVICE_DISK;
+		run->config.order_count = 1;
+	}
 	console = dup(files.console);
 	stats = dup(files.stats);
 	vm_files_open_own(&files);

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_VMM_GUEST_SUPPORT_H
 #define TESTS_UNIT_VMM_GUEST_SUPPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,7 @@ void guest_config(struct vmm_config *config);
 struct guest_run {
 	struct vmm_config config; /* changed before guest_run() as needed */
 	int control[2]; /* [0] is the parent's end */
+	bool has_disk; /* an empty one of 1 MiB */
 	char console[4096]; /* NUL-terminated */
 	char stats[8192];
 	struct error error;

@@ -63,6 +63,10 @@ static void expect_refusal(int result, const char *text)
 	cr_expect_eq(error.status, EXIT_STATUS_CONFIGURATION);
 	cr_expect(strstr(error.text, text), "'%s' says nothing of '%s'",
 		  error.text, text);
+	/* cli/ finds the line by it. */
+	cr_expect(strncmp(error.text, "boot.", 5) == 0 ||
+			  strncmp(error.text, "machine.memory: ", 16) == 0,
+		  "'%s'", error.text);
 }
 
 static int make_initrd(size_t len)
@@ -283,7 +287,7 @@ Test(boot, initrd_stays_below_what_the_kernel_takes)
 	memcpy(kernel + 0x22c, &(uint32_t){ BZIMAGE_LOAD + BZIMAGE_INIT_SIZE },
 	       4);
 	expect_refusal(load(RAM, make_initrd(5000)),
-		       "dir/initrd: does not fit");
+		       "boot.initrd: dir/initrd: does not fit");
 	expect_refusal(load(RAM, make_initrd(5000)), "between 19M and 19M");
 }
 
@@ -302,6 +306,7 @@ Test(boot, too_little_memory_says_how_much_is_needed)
 
 	memset(kernel + 0x260, 0xff, 4); /* init_size */
 	expect_refusal(load(5 * GIB, -1), "all has to be below 3G");
+	expect_refusal(load(5 * GIB, -1), "boot.kernel: dir/vmlinuz: does not");
 }
 
 Test(boot, initrd_that_is_none_is_refused_by_name)
@@ -309,11 +314,13 @@ Test(boot, initrd_that_is_none_is_refused_by_name)
 	int fds[2];
 
 	make_bzimage(kernel);
-	expect_refusal(load(RAM, make_file("", 0)), "dir/initrd: is empty");
+	expect_refusal(load(RAM, make_file("", 0)),
+		       "boot.initrd: dir/initrd: is empty");
 	expect_refusal(load(RAM, open("/", O_RDONLY)),
-		       "dir/initrd: is a directory");
+		       "boot.initrd: dir/initrd: is a directory");
 	cr_assert_eq(pipe(fds), 0);
-	expect_refusal(load(RAM, fds[0]), "dir/initrd: is not a regular file");
+	expect_refusal(load(RAM, fds[0]),
+		       "boot.initrd: dir/initrd: is not a regular file");
 }
 
 Test(boot, bug19_initrd_of_any_size_is_refused_or_loaded)

@@ -38,6 +38,8 @@ static void expect_refusal_fd(int fd, const char *text)
 				       GUEST_MEMORY_SMALL_PAGES),
 		     0);
 	cr_expect_eq(boot_load(&memory, &plan, &files, &entry, &error), -1);
+	cr_expect(strncmp(error.text, "boot.kernel: k: ", 16) == 0, "'%s'",
+		  error.text);
 	cr_expect(strstr(error.text, text), "'%s' says nothing of '%s'",
 		  error.text, text);
 	guest_memory_destroy(&memory);

@@ -126,12 +126,27 @@ static bool finishes(unsigned int work_us, int timeout_ms)
 	static struct threads threads;
 
 	cr_assert_eq(finisher_start(&finisher, &threads, work, &work_us), 0);
-	return finisher_run(&finisher, timeout_ms);
+	finisher_begin(&finisher);
+	return finisher_wait(&finisher, timeout_ms, -1) == FINISHER_DONE;
 }
 
 Test(finisher, work_that_ends_is_waited_for)
 {
 	cr_expect(finishes(30000, 10000));
+}
+
+Test(finisher, somebody_else_can_end_the_wait)
+{
+	static unsigned int long_time = 10000000;
+	static struct finisher finisher;
+	static struct threads threads;
+	int wake[2];
+
+	cr_assert_eq(pipe(wake), 0);
+	cr_assert_eq(finisher_start(&finisher, &threads, work, &long_time), 0);
+	finisher_begin(&finisher);
+	cr_assert_eq(write(wake[1], "x", 1), 1);
+	cr_expect_eq(finisher_wait(&finisher, -1, wake[0]), FINISHER_WOKEN);
 }
 
 Test(finisher, work_that_hangs_is_given_up)
@@ -141,5 +156,6 @@ Test(finisher, work_that_hangs_is_given_up)
 	static struct threads threads;
 
 	cr_assert_eq(finisher_start(&finisher, &threads, work, &long_time), 0);
-	cr_expect_not(finisher_run(&finisher, 50));
+	finisher_begin(&finisher);
+	cr_expect_eq(finisher_wait(&finisher, 50, -1), FINISHER_WORKING);
 }

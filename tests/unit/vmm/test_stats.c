@@ -346,3 +346,26 @@ Test(stats, marks_are_the_difference)
 	expect_part(text, "\"faults\": 132}]}]}}");
 	free(text);
 }
+
+Test(stats, difference_with_an_unknown_is_unknown)
+{
+	uint64_t from[COUNTERS], to[COUNTERS];
+	const struct stats_report report = {
+		.shape = &shape,
+		.counters = to,
+		.mark_from = from,
+		.mark_to = to,
+	};
+	char *text;
+
+	count_up(from, 1);
+	count_up(to, 1);
+	from[0] = to[0] = STATS_UNKNOWN;
+	from[1] = STATS_UNKNOWN;
+	to[2] = STATS_UNKNOWN;
+	text = report_text(&report);
+	expect_part(strstr(text, "\"marks\""),
+		    "{\"mmio\": null, \"pio\": null, \"hlt\": null, "
+		    "\"other\": 0}");
+	free(text);
+}

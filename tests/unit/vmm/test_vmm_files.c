@@ -151,3 +151,26 @@ Test(vm_files, own_smaps_is_that_of_the_caller)
 	cr_expect_geq(files.smaps, 0);
 	vm_files_close(&files);
 }
+
+/* Also where the VM is not built in the end: this machine may have no KVM. */
+Test(vm_files, earlier_statistics_are_gone_once_the_files_are_open)
+{
+	struct stat status;
+	int fd;
+
+	config.stats_path = make("stats.json");
+	fd = open(config.stats_path, O_WRONLY);
+	cr_assert_eq(write(fd, "old", 3), 3);
+	close(fd);
+	cr_assert(opens());
+	cr_assert_eq(stat(config.stats_path, &status), 0);
+	cr_expect_eq(status.st_size, 0);
+	vm_files_close(&files);
+}
+
+Test(vm_files, statistics_can_go_to_a_device)
+{
+	config.stats_path = strdup("/dev/null");
+	cr_assert(opens(), "%s", error.text);
+	vm_files_close(&files);
+}

@@ -298,7 +298,38 @@ Test(vmm_run, kernel_that_is_none_is_an_error_of_the_configuration)
 	files.kernel = guest_file(stay, sizeof(stay));
 	cr_assert_eq(ftruncate(files.kernel, 30), 0);
 	cr_expect_eq(vmm_run(&options, &run.error), 2);
-	cr_expect_str_neq(run.error.text, "");
+	cr_expect(strncmp(run.error.text, "boot.kernel: ", 13) == 0, "'%s'",
+		  run.error.text);
+	vmm_config_destroy(&run.config);
+}
+
+Test(vmm_run, disk_that_is_none_is_an_error_of_its_key)
+{
+	struct guest_run run;
+	struct vm_files files;
+	struct vmm_options options = {
+		.config = &run.config,
+		.files = &files,
+		.control_fd = -1,
+		.console_in = -1,
+		.console_out = -1,
+	};
+
+	guest_run_init(&run);
+	vm_files_init(&files);
+	files.kvm = vm_files_open_kvm(&run.error);
+	files.kernel = guest_file(stay, sizeof(stay));
+	files.disks[0] = guest_file(stay, sizeof(stay));
+	cr_assert_eq(ftruncate(files.disks[0], 1000), 0);
+	run.config.disks[0] = (struct disk_config){ .name = "root",
+						    .path = strdup("odd"),
+						    .queues = 1 };
+	run.config.disk_count = 1;
+	run.config.order[0].kind = DEVICE_DISK;
+	run.config.order_count = 1;
+	cr_expect_eq(vmm_run(&options, &run.error), 2);
+	cr_expect(strncmp(run.error.text, "disk.root.path: odd: ", 21) == 0,
+		  "'%s'", run.error.text);
 	vmm_config_destroy(&run.config);
 }
 

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory/base.h"
 
@@ -108,4 +109,40 @@ Test(watchdog, quiet_and_devices_are_mentioned)
 	expect_guess(&facts, "says quiet");
 	facts.cmdline = "console=ttyS0 quietly";
 	expect_guess(&facts, "virtio device");
+}
+
+static void burn(void *argument)
+{
+	while (!__atomic_load_n((bool *)argument, __ATOMIC_RELAXED))
+		;
+}
+
+/* A halted guest has vCPUs that sleep. */
+static void sleep_on(void *argument)
+{
+	while (!__atomic_load_n((bool *)argument, __ATOMIC_RELAXED))
+		usleep(1000);
+}
+
+Test(watchdog, only_a_busy_vcpu_is_worth_a_report, .timeout = 30)
+{
+	static struct vcpu vcpus[3];
+	static struct threads threads;
+	bool stop = false;
+	unsigned int i;
+
+	/* Those that never started have used nothing. */
+	cr_expect_null(watchdog_busiest(vcpus, 3, 1));
+	for (i = 0; i < 3; i++)
+		cr_assert_eq(threads_start(&threads, &vcpus[i].thread,
+					   THREAD_VCPU, "vcpu",
+					   i == 1 ? burn : sleep_on, &stop),
+			     0);
+	while (thread_cpu_us(&vcpus[1].thread) < 200000)
+		usleep(1000);
+	cr_expect_null(watchdog_busiest(vcpus, 1, 100000), "it sleeps");
+	cr_expect_eq(watchdog_busiest(vcpus, 3, 100000), &vcpus[1]);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (i = 0; i < 3; i++)
+		thread_join(&vcpus[i].thread);
 }
