@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,11 +36,14 @@ static int check_open(const struct check *check, const char *key,
  */
 static bool check_iommu_is_broken(const char *version)
 {
-	unsigned int major, minor, patch = 0;
+	unsigned long minor, patch = 0;
+	char *end;
 
-	if (sscanf(version, "%u.%u.%u", &major, &minor, &patch) < 2 ||
-	    major != 6)
+	if (strncmp(version, "6.", 2) != 0)
 		return false;
+	minor = strtoul(version + 2, &end, 10);
+	if (*end == '.')
+		patch = strtoul(end + 1, NULL, 10);
 	return minor == 15 || (minor == 16 && patch <= 3);
 }
 
