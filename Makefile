@@ -11,7 +11,7 @@
 # make install      PREFIX=/usr/local DESTDIR=
 #
 # One Makefile, no recursion into directories. A VARIANT (asan, tsan, cov,
-# fuzz) builds the same rules with other flags into a directory of its own.
+# fuzz, hooks) builds the same rules with other flags into a directory of its own.
 
 VERSION := 0.1.0
 
@@ -58,6 +58,9 @@ VARIANT_LDFLAGS := -fsanitize=address,undefined
 else ifeq ($(VARIANT),clang)
 CC := $(CLANG)
 VARIANT_CFLAGS := -Wthread-safety
+else ifeq ($(VARIANT),hooks)
+# Programs that take a fence, or a wait, out of the door: they have to fail.
+VARIANT_CFLAGS := -DSLUICE_TEST_HOOKS
 else
 HARDENING += -D_FORTIFY_SOURCE=2
 endif
@@ -134,6 +137,9 @@ unit: $(UNIT_TESTS)
 # --- stress programs and fuzzers: everything below cli ----------------------
 
 STRESS := $(patsubst tests/stress/%.c,$(B)/stress/%,$(wildcard tests/stress/stress_*.c))
+ifeq ($(VARIANT),hooks)
+STRESS := $(B)/stress/stress_unmap $(B)/stress/litmus_fences
+endif
 $(B)/stress/%: $(OBJ)/tests/stress/%.o $(vmm_ARCHIVES)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDFLAGS)
