@@ -44,6 +44,7 @@ static int block_create(struct machine_device *device, struct vm_files *files,
 			  config->name, strerror(-err));
 		goto err_close_disk;
 	}
+	virtio_blk_set_limit(blk, &config->rate);
 	device->self = blk;
 	device->device = &blk->device;
 	return 0;

@@ -72,6 +72,23 @@ static int plan_ram(struct plan *plan, const struct vmm_config *config,
 	return 0;
 }
 
+/* A burst of bytes is the bandwidth's. */
+static int plan_rates(const struct vmm_config *config, struct error *error)
+{
+	unsigned int i;
+
+	for (i = 0; i < config->disk_count; i++) {
+		const struct disk_config *disk = &config->disks[i];
+
+		if (disk->rate.burst && !disk->rate.bandwidth)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "disk.%s.burst: without bandwidth it "
+					 "has no meaning",
+					 disk->name);
+	}
+	return 0;
+}
+
 /* Counts also what does not fit, for the error. */
 static void plan_device(struct plan *plan, enum planned_type type,
 			const char *name, unsigned int index, uint32_t endpoint)
@@ -288,7 +305,8 @@ int plan_make(struct plan *plan, const struct vmm_config *config,
 				 "machine.vcpus: %u is not between 1 and %d",
 				 config->vcpus, CONFIG_VCPUS_MAX);
 	plan->vcpus = config->vcpus;
-	if (plan_ram(plan, config, error) || plan_devices(plan, config, error))
+	if (plan_ram(plan, config, error) || plan_rates(config, error) ||
+	    plan_devices(plan, config, error))
 		return -1;
 	return plan_cmdline(plan, config, error);
 }

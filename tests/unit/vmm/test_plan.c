@@ -139,6 +139,19 @@ Test(plan, too_little_memory_for_tables_is_refused)
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 }
 
+Test(plan, burst_without_bandwidth_is_refused)
+{
+	make_config(&config);
+	add_disk(&config, "a");
+	add_disk(&config, "b");
+	config.disks[1].rate.ops = 100;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	config.disks[1].rate.burst = MIB;
+	expect_refusal("disk.b.burst: ");
+	config.disks[1].rate.bandwidth = MIB;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+}
+
 Test(plan, devices_that_this_version_lacks_are_left_out)
 {
 	make_config(&config);
