@@ -23,7 +23,7 @@ static const bool type_available[] = {
 	[PLANNED_IOMMU] = true,
 	[PLANNED_BLOCK] = true,
 	[PLANNED_NET] = false,
-	[PLANNED_RNG] = false,
+	[PLANNED_RNG] = true,
 };
 
 static const char *const type_names[] = {
