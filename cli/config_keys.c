@@ -298,10 +298,11 @@ const struct config_key config_keys_table[] = {
 	{ .section = "rng",
 	  .name = "enabled",
 	  .type = KEY_BOOLEAN,
-	  .default_value = "no",
-	  .not_yet = "yes",
+	  .default_value = "yes",
 	  IN_VMM(rng),
-	  .summary = "Give the guest a virtio-rng device." },
+	  .summary =
+		  "Give the guest a virtio-rng device, of at most 1 MiB of entropy per "
+		  "second." },
 
 	{ .section = "sandbox",
 	  .name = "seccomp",

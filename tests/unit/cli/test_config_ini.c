@@ -167,8 +167,6 @@ static const struct bad_case bad_cases[] = {
 	  "dir/vm.ini:4: sandbox.seccomp: log is not available in this version\n"
 	  "dir/vm.ini:5: sandbox.jail: yes is not available in this version\n"
 	  "dir/vm.ini:6: sandbox.user: not available in this version\n" },
-	{ BOOT "[rng]\nenabled = yes\n", 0,
-	  "dir/vm.ini:4: rng.enabled: yes is not available in this version\n" },
 	{ BOOT "[disk.a]\npath = x\nengine = io_uring\n", 0,
 	  "dir/vm.ini:5: disk.a.engine: io_uring is not available in this version\n" },
 	/* together */
