@@ -100,8 +100,8 @@ check_needed_modules(const struct check *check,
 		     struct needed_module needed[static INITRD_MODULES_MAX])
 {
 	const struct vmm_config *config = check->config;
-	bool has_devices = config->disk_count + config->net_count > 0 ||
-			   config->rng;
+	/* No guest waits for the entropy device. */
+	bool has_devices = config->disk_count + config->net_count > 0;
 	unsigned int count = 0;
 
 	if (has_devices && config->iommu.enabled)

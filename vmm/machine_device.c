@@ -9,6 +9,7 @@
 #include "virtio/mmio.h"
 #include "vmm/files.h"
 #include "vmm/machine_iommu.h"
+#include "vmm/machine_rng.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ static int block_create(struct machine_device *device, struct vm_files *files,
 			  config->name, strerror(-err));
 		goto err_close_disk;
 	}
+	virtio_blk_set_limit(blk, &config->rate);
 	device->self = blk;
 	device->device = &blk->device;
 	return 0;
@@ -104,6 +106,7 @@ static const struct machine_device_class block_class = {
 static const struct machine_device_class *const classes[] = {
 	[PLANNED_IOMMU] = &machine_iommu_class,
 	[PLANNED_BLOCK] = &block_class,
+	[PLANNED_RNG] = &machine_rng_class,
 };
 
 static void window_read(void *device, uint64_t offset, void *data, uint32_t len)

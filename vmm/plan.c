@@ -23,7 +23,7 @@ static const bool type_available[] = {
 	[PLANNED_IOMMU] = true,
 	[PLANNED_BLOCK] = true,
 	[PLANNED_NET] = false,
-	[PLANNED_RNG] = false,
+	[PLANNED_RNG] = true,
 };
 
 static const char *const type_names[] = {
@@ -68,6 +68,23 @@ static int plan_ram(struct plan *plan, const struct vmm_config *config,
 		plan->ram[1].first = LAYOUT_HIGH_RAM;
 		plan->ram[1].size = bytes - LAYOUT_LOW_RAM_MAX;
 		plan->ram_count = 2;
+	}
+	return 0;
+}
+
+/* A burst of bytes is the bandwidth's. */
+static int plan_rates(const struct vmm_config *config, struct error *error)
+{
+	unsigned int i;
+
+	for (i = 0; i < config->disk_count; i++) {
+		const struct disk_config *disk = &config->disks[i];
+
+		if (disk->rate.burst && !disk->rate.bandwidth)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "disk.%s.burst: without bandwidth it "
+					 "has no meaning",
+					 disk->name);
 	}
 	return 0;
 }
@@ -288,7 +305,8 @@ int plan_make(struct plan *plan, const struct vmm_config *config,
 				 "machine.vcpus: %u is not between 1 and %d",
 				 config->vcpus, CONFIG_VCPUS_MAX);
 	plan->vcpus = config->vcpus;
-	if (plan_ram(plan, config, error) || plan_devices(plan, config, error))
+	if (plan_ram(plan, config, error) || plan_rates(config, error) ||
+	    plan_devices(plan, config, error))
 		return -1;
 	return plan_cmdline(plan, config, error);
 }

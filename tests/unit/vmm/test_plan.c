@@ -139,16 +139,45 @@ Test(plan, too_little_memory_for_tables_is_refused)
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 }
 
+Test(plan, burst_without_bandwidth_is_refused)
+{
+	make_config(&config);
+	add_disk(&config, "a");
+	add_disk(&config, "b");
+	config.disks[1].rate.ops = 100;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	config.disks[1].rate.burst = MIB;
+	expect_refusal("disk.b.burst: ");
+	config.disks[1].rate.bandwidth = MIB;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+}
+
 Test(plan, devices_that_this_version_lacks_are_left_out)
 {
 	make_config(&config);
 	config.net_count = 1;
 	config.order[config.order_count++].kind = DEVICE_NET;
 	add_disk(&config, "a");
-	config.rng = true;
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 	cr_assert_eq(plan.device_count, 1);
 	cr_expect_eq(plan.devices[0].type, PLANNED_BLOCK);
+}
+
+Test(plan, rng_comes_last)
+{
+	make_config(&config);
+	config.rng = true;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	cr_assert_eq(plan.device_count, 1);
+	cr_expect_eq(plan.devices[0].endpoint, PLAN_NO_ENDPOINT);
+	config.iommu.enabled = true;
+	add_disk(&config, "a");
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	cr_assert_eq(plan.device_count, 3);
+	cr_expect_eq(plan.devices[2].type, PLANNED_RNG);
+	cr_expect_str_eq(plan.devices[2].name, "rng");
+	cr_expect_eq(plan.devices[2].endpoint, 2);
+	cr_expect_str_eq(planned_type_name(plan.devices[2].type), "virtio-rng");
 }
 
 Test(plan, more_devices_than_interrupt_lines_are_refused_by_number)
