@@ -7,7 +7,7 @@
 
 #include <assert.h>
 
-#define REPEATS 11
+#define REPEATS 31
 
 /* Samples of a repeat: translate.c's, map.c's, for each map; publish.c's. */
 #define SLICES_PER_MAPPINGS (9 + 8 + 8 + 2 + 2)

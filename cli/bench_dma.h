@@ -2,12 +2,15 @@
 /*
  * What a DMA translation costs, measured on the code that devices use. The rows:
  *
- *	measure			door			per
+ *	measure			door			ns per
  *	translate		off bypass hit miss	piece
+ *	announce		likewise		piece
  *	walk, dependent walk	-			address
  *	publish and clear,	off, iommu		request
  *	commit, settle
- *	MAP and UNMAP		-			pairs per second
+ *	MAP and UNMAP		-			(pairs per second)
+ *
+ * announce is dma_publish and dma_commit of what is translated.
  */
 #ifndef CLI_BENCH_DMA_H
 #define CLI_BENCH_DMA_H
@@ -24,6 +27,7 @@ struct error;
 #define BENCH_BATCH 32
 
 #define BENCH_TRANSLATE "translate"
+#define BENCH_ANNOUNCE "announce"
 #define BENCH_WALK "walk"
 #define BENCH_DEPENDENT_WALK "dependent walk"
 #define BENCH_PUBLISH "publish and clear"

@@ -164,8 +164,8 @@ static void print_misses(FILE *out, const struct bench_rows *rows)
 {
 	fprintf(out,
 		"\nns per piece of all pieces in turn (1 mapping: one of 1000 pieces)\n\n"
-		"| request | mappings | order of addresses | bare walk | miss | miss - walk | misses |\n"
-		"|---|---|---|---|---|---|---|\n");
+		"| request | mappings | order of addresses | publish and commit | bare walk | miss | miss - walk | misses |\n"
+		"|---|---|---|---|---|---|---|---|\n");
 	for (unsigned int i = 0; i < rows->count; i++) {
 		const struct bench_row *row = &rows->rows[i];
 
@@ -173,6 +173,7 @@ static void print_misses(FILE *out, const struct bench_rows *rows)
 			continue;
 		fprintf(out, "| %s | %" PRIu64 " | %s |", row->key.request,
 			row->key.mappings, row->key.order);
+		print_cell_beside(out, rows, row, BENCH_ANNOUNCE, "miss");
 		print_cell_beside(out, rows, row, BENCH_WALK, "");
 		print_cell(out, row, 1);
 		fprintf(out, " %.1f | %.1f %% |\n",

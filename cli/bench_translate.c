@@ -39,6 +39,9 @@ struct window {
 	struct dma_span spans[WINDOW];
 	const struct dma_span *published[WINDOW]; /* per request */
 	unsigned int failed; /* requests */
+	/* Time so far: publishing with the fence, and what is measured. */
+	uint64_t announce_ns;
+	uint64_t work_ns;
 };
 
 static void fill_same(struct window *window)
@@ -168,12 +171,12 @@ struct work {
 	unsigned int (*run)(struct window *window, struct dma *door);
 };
 
-/* One window; the ns that it took. */
-static uint64_t window_run(struct window *window, const struct work *work)
+static void window_run(struct window *window, const struct work *work)
 {
-	uint64_t begin, end;
+	uint64_t before, begin, end;
 
 	work->fill(window);
+	before = bench_now_ns();
 	if (work->door)
 		window_publish(window, work->door);
 	begin = bench_now_ns();
@@ -181,18 +184,34 @@ static uint64_t window_run(struct window *window, const struct work *work)
 	end = bench_now_ns();
 	if (work->door)
 		window_clear(window, work->door);
-	return end - begin;
+	window->announce_ns += begin - before;
+	window->work_ns += end - begin;
 }
 
-/* Windows for @slice_ns; one sample of @row, in ns per piece. */
+/* A sample in ns per piece for each time that was taken. */
+static void window_sample(const struct window *window, const struct work *work,
+			  uint64_t pieces, struct bench_row *row,
+			  struct bench_rows *rows)
+{
+	struct bench_key key = row->key;
+
+	bench_row_sample(row, (double)window->work_ns / (double)pieces);
+	row->pieces += pieces;
+	if (!work->door)
+		return;
+	key.measure = BENCH_ANNOUNCE;
+	bench_row_sample(bench_rows_add(rows, &key, row->unit),
+			 (double)window->announce_ns / (double)pieces);
+}
+
+/* Windows for @slice_ns, a sample of @row. */
 static bool sample(struct bench_rig *rig, const struct request *request,
 		   const struct work *work, uint64_t slice_ns,
-		   struct bench_row *row)
+		   struct bench_row *row, struct bench_rows *rows)
 {
 	struct window window = { .rig = rig, .pieces = request->pieces };
 	struct dma_counters before = { 0 };
 	uint64_t pieces = 0;
-	uint64_t total = 0;
 	uint64_t stop;
 
 	for (unsigned int i = 0; i < WINDOW; i++)
@@ -208,15 +227,15 @@ static bool sample(struct bench_rig *rig, const struct request *request,
 		window_run(&window, work);
 	if (work->door)
 		before = work->door->counters;
+	window.announce_ns = window.work_ns = 0;
 
 	stop = bench_now_ns() + slice_ns;
 	do {
-		total += window_run(&window, work);
+		window_run(&window, work);
 		pieces += WINDOW;
 	} while (bench_now_ns() < stop);
 
-	bench_row_sample(row, (double)total / (double)pieces);
-	row->pieces += pieces;
+	window_sample(&window, work, pieces, row, rows);
 	if (work->door) {
 		row->hits += work->door->counters.hits - before.hits;
 		row->misses += work->door->counters.misses - before.misses;
@@ -262,7 +281,8 @@ static bool translate_request(struct bench_rig *rig,
 		if (works[i].run == walk_dependent && request != requests)
 			continue;
 		good = sample(rig, request, &works[i], slice_ns,
-			      bench_rows_add(rows, &key, "ns per piece")) &&
+			      bench_rows_add(rows, &key, "ns per piece"),
+			      rows) &&
 		       good;
 	}
 	return good;
