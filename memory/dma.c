@@ -123,9 +123,10 @@ static void count(uint64_t *counter)
 	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
-static void fault_report(struct dma *dma, uint64_t address,
-			 enum dma_access access, enum fault_reason reason,
-			 struct dma_fault *fault)
+/* Not inlined: dma_translate would have to guard its stack. */
+static __attribute__((noinline, cold)) void
+fault_report(struct dma *dma, uint64_t address, enum dma_access access,
+	     enum fault_reason reason, struct dma_fault *fault)
 {
 	fault->address = IOVA(address);
 	fault->access = access;
@@ -144,28 +145,30 @@ static void fault_report(struct dma *dma, uint64_t address,
 }
 
 /* Up to @len bytes at @address in the view. */
-static struct iotlb_result translate(struct dma *dma, uint64_t address,
-				     uint64_t len, enum dma_access access)
+static inline struct iotlb_result translate(struct dma *dma, uint64_t address,
+					    uint64_t len,
+					    enum dma_access access)
 {
-	struct iotlb_result found = { .reason = FAULT_UNKNOWN };
+	struct iotlb_result found;
+	uint64_t size;
+	void *host;
 
-	if (dma->identity) {
-		found.size = guest_memory_contiguous(dma->memory, GPA(address),
-						     len, &found.host);
-		return found;
+	if (dma->table) {
+		found = iotlb_find(&dma->iotlb, address, len, access);
+		if (found.size > 0) {
+			count(&dma->counters.hits);
+			return found;
+		}
+		count(&dma->counters.misses);
+		return iotlb_fill(&dma->iotlb, dma->table, dma->memory, address,
+				  len, access);
 	}
-	if (!dma->table) {
-		found.reason = FAULT_DOMAIN;
-		return found;
-	}
-	found = iotlb_find(&dma->iotlb, address, len, access);
-	if (found.size > 0) {
-		count(&dma->counters.hits);
-		return found;
-	}
-	count(&dma->counters.misses);
-	return iotlb_fill(&dma->iotlb, dma->table, dma->memory, address, len,
-			  access);
+	if (!dma->identity)
+		return iotlb_fault(FAULT_DOMAIN);
+	size = guest_memory_contiguous(dma->memory, GPA(address), len, &host);
+	if (size == 0)
+		return iotlb_fault(FAULT_UNKNOWN);
+	return (struct iotlb_result){ { .host = host }, .size = size };
 }
 
 /*
@@ -176,7 +179,7 @@ static uint64_t span_host(struct dma *dma, const struct dma_span *span,
 			  uint32_t offset, uint64_t len, void **host,
 			  struct dma_fault *fault)
 {
-	struct iotlb_result found = { .size = 0 };
+	struct iotlb_result found;
 	uint64_t address;
 
 	len = MIN(len, span->len - offset);
@@ -280,7 +283,7 @@ static bool ring_find_page(struct dma *dma, struct dma_ring *ring,
 		reason = FAULT_UNKNOWN;
 		if (word.value & PAGE_TABLE_MMIO)
 			goto fault;
-		physical = page_table_word_physical(&word, page);
+		physical = page_table_word_physical(word, page);
 	}
 	/* RAM is made of whole pages. */
 	ring->pages[i] =

@@ -174,12 +174,12 @@ page_table_look(const struct page_table *table, uint64_t address)
 }
 
 /* The guest-physical address of @address's page, by the mapping @word. */
-static inline uint64_t
-page_table_word_physical(const struct page_table_word *word, uint64_t address)
+static inline uint64_t page_table_word_physical(struct page_table_word word,
+						uint64_t address)
 {
-	uint64_t size = word->large ? PAGE_TABLE_LARGE_SIZE : PAGE_SIZE;
+	uint64_t size = word.large ? PAGE_TABLE_LARGE_SIZE : PAGE_SIZE;
 
-	return (word->value & PAGE_TABLE_ADDRESS) +
+	return (word.value & PAGE_TABLE_ADDRESS) +
 	       align_down(address & (size - 1), PAGE_SIZE);
 }
 
