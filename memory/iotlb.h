@@ -75,7 +75,10 @@ struct iotlb_result iotlb_fill(struct iotlb *iotlb,
  */
 static inline unsigned int iotlb_page_slot(uint64_t address)
 {
-	return (address >> PAGE_SHIFT) % IOTLB_ENTRIES;
+	uint64_t page = address >> PAGE_SHIFT;
+
+	/* Linux aligns a buffer to its size: those of many pages spread, too. */
+	return (page ^ page / IOTLB_ENTRIES) % IOTLB_ENTRIES;
 }
 
 static inline unsigned int iotlb_large_slot(uint64_t address)
