@@ -84,9 +84,15 @@ int dma_publish(struct dma *dma, uint16_t head, const struct dma_span *spans,
 	int err = in_flight_publish(&dma->requests, head, spans, count,
 				    published);
 
-	if (!err)
-		dma->uncommitted++;
-	return err;
+	if (err)
+		return err;
+	dma->uncommitted++;
+	/* By the last view, before the fence: what comes of it is not used. */
+	if (dma->table)
+		for (unsigned int i = 0; i < count; i++)
+			page_table_prefetch(dma->table, spans[i].first.v,
+					    spans[i].len);
+	return 0;
 }
 
 /* Takes the view. After a fence, with something in flight. */
