@@ -133,6 +133,22 @@ Test(options, posixly_correct_changes_nothing)
 	expect_any_order();
 }
 
+Test(options, bench_takes_a_benchmark_files_and_seconds)
+{
+	static const char *const words[] = { "bench",	    "--csv",  "c",
+					     "dma",	    "--json", "j",
+					     "--seconds=7", NULL };
+	struct options options;
+	struct error error;
+
+	cr_assert_eq(parse(&options, words, &error), 0, "%s", error.text);
+	cr_expect_str_eq(options.benchmark, "dma");
+	cr_expect_str_eq(options.csv, "c");
+	cr_expect_str_eq(options.json, "j");
+	cr_expect_eq(options.seconds, 7);
+	options_destroy(&options);
+}
+
 Test(options, log_and_its_level)
 {
 	static const char *const words[] = { "run", "x",	   "--log",
