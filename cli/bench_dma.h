@@ -24,7 +24,7 @@ struct bench_rows;
 struct error;
 
 /* Addresses that are translated together: independent of each other. */
-#define BENCH_BATCH 32
+#define BENCH_BATCH 32U
 
 #define BENCH_TRANSLATE "translate"
 #define BENCH_ANNOUNCE "announce"

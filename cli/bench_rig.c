@@ -162,7 +162,11 @@ static int rig_init_addresses(struct bench_rig *rig)
 	madvise(rig->array, rig->array_bytes, MADV_NOHUGEPAGE);
 	rig_shuffle(rig);
 	for (size_t i = 0; i < pages; i++)
-		rig->array[i] = rig_physical(rig, 0) + i * PAGE_SIZE;
+		rig->array[i] = guest_memory_host(
+			&rig->memory,
+			GPA(4 * GIB +
+			    (rig->buffer_size + i * PAGE_SIZE) % RAM_SIZE),
+			PAGE_SIZE);
 	return 0;
 }
 

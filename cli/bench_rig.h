@@ -26,7 +26,7 @@ struct error;
 #define BENCH_BUFFERS_MIN 1000
 
 /* The most that bench_rig_drain maps or unmaps. */
-#define BENCH_DRAIN_MAX 32
+#define BENCH_DRAIN_MAX 32U
 
 #define BENCH_DOMAIN 1
 
@@ -42,10 +42,10 @@ struct bench_rig {
 	size_t buffer_count;
 	uint32_t *shuffled; /* the numbers of all buffers, owned */
 	/*
-	 * The map as a plain array, a word per page from BENCH_IOVA_FIRST on, in
-	 * pages of 4 KiB like the tables.
+	 * The map as a plain array: where each page is in this process, from
+	 * BENCH_IOVA_FIRST on. In pages of 4 KiB like the tables.
 	 */
-	uint64_t *array;
+	void **array;
 	size_t array_bytes;
 
 	uint64_t refused; /* requests that were not answered OK */

@@ -118,8 +118,8 @@ static unsigned int translate(struct window *window, struct dma *door)
 	return failed;
 }
 
-/* The word of @address in the array. */
-static inline uint64_t word_of(const struct bench_rig *rig, uint64_t address)
+/* What the array says of @address. */
+static inline void *array_at(const struct bench_rig *rig, uint64_t address)
 {
 	return rig->array[(address - BENCH_IOVA_FIRST) >> PAGE_SHIFT];
 }
@@ -132,8 +132,7 @@ static unsigned int walk(struct window *window, struct dma *door)
 	for (unsigned int i = 0; i < WINDOW; i++) {
 		const struct dma_span *span = &window->spans[i];
 
-		iov.iov_base =
-			(void *)(uintptr_t)word_of(window->rig, span->first.v);
+		iov.iov_base = array_at(window->rig, span->first.v);
 		iov.iov_len = span->len;
 		use(&iov);
 	}
@@ -152,8 +151,8 @@ static unsigned int walk_dependent(struct window *window, struct dma *door)
 	for (unsigned int i = 0; i < WINDOW; i++) {
 		const struct dma_span *span = &window->spans[i];
 
-		found = word_of(window->rig, span->first.v + (found & none));
-		iov.iov_base = (void *)(uintptr_t)found;
+		iov.iov_base = array_at(window->rig, span->first.v + found);
+		found = (uintptr_t)iov.iov_base & none;
 		iov.iov_len = span->len;
 		use(&iov);
 	}
