@@ -223,8 +223,9 @@ int machine_iommu_attach(struct machine_device *device, struct error *error)
 
 bool machine_iommu_is_live(const struct machine *machine)
 {
-	return machine->viommu && virtio_device_status(&machine->viommu->device) &
-					  VIRTIO_STATUS_DRIVER_OK;
+	return machine->viommu &&
+	       virtio_device_status(&machine->viommu->device) &
+		       VIRTIO_STATUS_DRIVER_OK;
 }
 
 void machine_iommu_count(const struct machine *machine, uint64_t *out)

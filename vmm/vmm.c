@@ -170,9 +170,10 @@ static bool iommu_is_back(void *context)
 
 static void on_shutdown_hung(void *context)
 {
-	log_warn("the guest hangs in its shutdown: it waits for its IOMMU, which "
-		 "it has reset (iommu.strict=1 on its command line avoids that); "
-		 "switched off");
+	log_warn(
+		"the guest hangs in its shutdown: it waits for its IOMMU, which "
+		"it has reset (iommu.strict=1 on its command line avoids that); "
+		"switched off");
 	vm_end(context, END_POWER_OFF, 0, "the guest hung in its shutdown");
 }
 

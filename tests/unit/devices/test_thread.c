@@ -252,7 +252,8 @@ Test(thread, main_registers_itself)
 	prctl(PR_GET_NAME, before);
 	threads_register_main(&threads, &thread, "main");
 	prctl(PR_GET_NAME, name);
-	cr_assert_str_eq(name, before, "the process goes by the program's name");
+	cr_assert_str_eq(name, before,
+			 "the process goes by the program's name");
 	cr_assert_str_eq(thread.name, "main");
 	cr_assert_eq(thread.tid, getpid());
 	cr_assert_eq(threads.list[0], &thread);
