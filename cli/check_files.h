@@ -40,6 +40,7 @@ const char *check_size(uint64_t bytes, char buffer[static CHECK_SIZE_MAX]);
 void check_kernel(struct check *check);
 void check_initrd(const struct check *check);
 void check_disks(const struct check *check);
+void check_nets(const struct check *check); /* cli/check_nets.c */
 void check_console(const struct check *check);
 
 #endif

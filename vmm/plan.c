@@ -22,7 +22,7 @@
 static const bool type_available[] = {
 	[PLANNED_IOMMU] = true,
 	[PLANNED_BLOCK] = true,
-	[PLANNED_NET] = false,
+	[PLANNED_NET] = true,
 	[PLANNED_RNG] = false,
 };
 
@@ -279,6 +279,31 @@ static int plan_cmdline(struct plan *plan, const struct vmm_config *config,
 	return 0;
 }
 
+/* Each net has one thing that carries it. */
+static int check_nets(const struct vmm_config *config, struct error *error)
+{
+	const struct net_config *net;
+	unsigned int i;
+
+	for (i = 0; i < config->net_count; i++) {
+		net = &config->nets[i];
+		if (!net->tap && !net->passt)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.tap: is missing, and so is "
+					 "passt: one of them is needed",
+					 net->name);
+		if (net->tap && net->passt)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.passt: there is a tap already",
+					 net->name);
+		if (net->passt && net->queues > 1)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.queues: passt has one pair",
+					 net->name);
+	}
+	return 0;
+}
+
 int plan_make(struct plan *plan, const struct vmm_config *config,
 	      struct error *error)
 {
@@ -288,7 +313,8 @@ int plan_make(struct plan *plan, const struct vmm_config *config,
 				 "machine.vcpus: %u is not between 1 and %d",
 				 config->vcpus, CONFIG_VCPUS_MAX);
 	plan->vcpus = config->vcpus;
-	if (plan_ram(plan, config, error) || plan_devices(plan, config, error))
+	if (plan_ram(plan, config, error) || check_nets(config, error) ||
+	    plan_devices(plan, config, error))
 		return -1;
 	return plan_cmdline(plan, config, error);
 }
