@@ -38,6 +38,9 @@ int tap_open(const char *name, bool create, unsigned int mtu,
 /* The MTU of the interface behind @fd; 0 where that is not known. */
 unsigned int tap_mtu(int fd);
 
+/* Whether it is up: else it takes no frames. */
+bool tap_is_up(int fd);
+
 /* Over the @queues descriptors @fds of tap_open, which it takes. */
 void tap_init(struct tap *tap, const int *fds, unsigned int queues);
 

@@ -207,19 +207,36 @@ err_close:
 	return -1;
 }
 
-unsigned int tap_mtu(int fd)
+/* Asks the kernel for @what of the interface behind @fd. */
+static bool interface_ask(int fd, unsigned long what, struct ifreq *answer)
 {
-	struct ifreq request = { 0 };
-	unsigned int mtu = 0;
+	bool known = false;
 	int socket_fd;
 
-	if (ioctl(fd, TUNGETIFF, &request) < 0)
-		return 0;
+	*answer = (struct ifreq){ 0 };
+	if (ioctl(fd, TUNGETIFF, answer) < 0)
+		return false;
 	socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (socket_fd < 0)
-		return 0;
-	if (ioctl(socket_fd, SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0)
-		mtu = (unsigned int)request.ifr_mtu;
-	close(socket_fd);
-	return mtu;
+	if (socket_fd >= 0) {
+		known = ioctl(socket_fd, what, answer) == 0;
+		close(socket_fd);
+	}
+	return known;
+}
+
+unsigned int tap_mtu(int fd)
+{
+	struct ifreq answer;
+
+	return interface_ask(fd, SIOCGIFMTU, &answer) && answer.ifr_mtu > 0
+		       ? (unsigned int)answer.ifr_mtu
+		       : 0;
+}
+
+bool tap_is_up(int fd)
+{
+	struct ifreq answer;
+
+	return interface_ask(fd, SIOCGIFFLAGS, &answer) &&
+	       answer.ifr_flags & IFF_UP;
 }

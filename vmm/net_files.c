@@ -64,21 +64,23 @@ void net_files_close(struct net_files *files)
 	files->passt = 0;
 }
 
-int net_files_check(const struct net_config *net, unsigned int *mtu,
+int net_files_check(const struct net_config *net, struct net_files_found *found,
 		    struct error *error)
 {
 	struct net_files files;
 	struct error why;
 
-	*mtu = 0;
+	*found = (struct net_files_found){ 0 };
 	if (!net->tap && strcmp(net->passt, NET_FILES_AUTO) == 0)
 		return passt_find(&why) == 0
 			       ? 0
 			       : name_key(net, "passt", &why, error);
 	if (net_files_open(&files, net, error) != 0)
 		return -1;
-	if (net->tap)
-		*mtu = tap_mtu(files.fds[0]);
+	if (net->tap) {
+		found->mtu = tap_mtu(files.fds[0]);
+		found->is_down = !tap_is_up(files.fds[0]);
+	}
 	net_files_close(&files);
 	return 0;
 }

@@ -34,11 +34,17 @@ int net_files_open(struct net_files *files, const struct net_config *net,
 /* Also for zeroed ones. Whatever took the descriptors has closed them. */
 void net_files_close(struct net_files *files);
 
+/* What was found out about a tap; of passt nothing is known. */
+struct net_files_found {
+	unsigned int mtu; /* 0: not known */
+	bool is_down;
+};
+
 /*
  * Whether that would work, with nothing left open or running. `passt = auto` is
- * not started, only looked for. 0 or -1 as above. *@mtu: the tap's, or 0.
+ * not started, only looked for. 0 or -1 as above.
  */
-int net_files_check(const struct net_config *net, unsigned int *mtu,
+int net_files_check(const struct net_config *net, struct net_files_found *found,
 		    struct error *error);
 
 #endif

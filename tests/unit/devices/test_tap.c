@@ -37,6 +37,7 @@ Test(tap, is_made_brought_up_and_goes_with_its_descriptor)
 		     error.text);
 	cr_expect_neq(if_nametoindex("fresh"), 0);
 	cr_expect_eq(tap_mtu(fds[0]), 9000);
+	cr_expect(tap_is_up(fds[0]));
 	namespace_ip("link show fresh up | grep -q UP");
 	expect_refusal("fresh", true, 1, EXIT_STATUS_HOST,
 		       "fresh: is there already");
@@ -338,6 +339,7 @@ Test(tap, that_is_down_loses_frames_and_not_the_link)
 	log_open(-1, LOG_LEVEL_ERROR);
 	tap_create(&tap, 1);
 	namespace_ip("link set t0 down");
+	cr_expect_not(tap_is_up(fds[0]));
 	rig.other = &tap.backend;
 	net_rig_start(&rig);
 	net_rig_post(&rig, 0, NET_RIG_SLOT(4), 2048);

@@ -19,7 +19,7 @@ static char directory[] = "/tmp/test-nets.XXXXXX";
 static struct net_config net = { .name = "eth0", .queues = 1 };
 static struct net_files files;
 static struct error error;
-static unsigned int mtu;
+static struct net_files_found found;
 
 static void set_up(void)
 {
@@ -51,7 +51,7 @@ static void expect_refusal(const char *start)
 		     error.text);
 	cr_expect_eq(files.count, 0);
 	cr_expect_eq(files.passt, 0);
-	cr_expect_eq(net_files_check(&net, &mtu, &error), -1);
+	cr_expect_eq(net_files_check(&net, &found, &error), -1);
 	cr_expect_eq(strncmp(error.text, start, strlen(start)), 0, "%s",
 		     error.text);
 	net_files_close(&files);
@@ -84,7 +84,8 @@ Test(net_files, a_passt_of_our_own_ends_with_the_files)
 	snprintf(search, sizeof(search), "%s:%s", directory, getenv("PATH"));
 	setenv("PATH", search, 1);
 	net.passt = (char *)"auto";
-	cr_expect_eq(net_files_check(&net, &mtu, &error), 0, "%s", error.text);
+	cr_expect_eq(net_files_check(&net, &found, &error), 0, "%s",
+		     error.text);
 	cr_assert_eq(net_files_open(&files, &net, &error), 0, "%s", error.text);
 	cr_expect_eq(files.count, 1);
 	pid = files.passt;
