@@ -34,7 +34,7 @@ int passt_connect(const char *path, struct error *error)
 			error, EXIT_STATUS_CONFIGURATION,
 			"%.200s: a socket's path has at most %zu bytes", path,
 			sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return error_set(error, EXIT_STATUS_HOST, "%s: %s", path,

@@ -173,7 +173,7 @@ static const struct check_case check_cases[] = {
 	  { "warning: machine.memory: 1024 TiB are more than this host's" },
 	  -1 },
 	{ SMALL "initrd = initrd\n[net.eth0]\ntap = sluice-none\n[net.eth1]\n"
-	  "passt = nowhere/socket\nmac = 52:54:00:12:34:56\n",
+		"passt = nowhere/socket\nmac = 52:54:00:12:34:56\n",
 	  { "virtio_net     missing",
 	    "eth0                             virtio-net    0xd0001000  6          1\n" },
 	  { "sluice: net.eth0.tap: ", "sluice: net.eth1.passt: ",
