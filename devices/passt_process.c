@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "devices/error.h"
+#include "devices/log.h"
 #include "memory/base.h"
 
 #define PROGRAM "passt"
@@ -86,6 +87,7 @@ static _Noreturn void child_run(int socket_fd, int report_fd, pid_t parent)
 				    NULL };
 	sigset_t none;
 	ssize_t done;
+	int null_fd;
 	int err;
 
 	sigemptyset(&none);
@@ -98,7 +100,14 @@ static _Noreturn void child_run(int socket_fd, int report_fd, pid_t parent)
 		_exit(1);
 	snprintf(number, sizeof(number), "%d", socket_fd);
 	fcntl(socket_fd, F_SETFD, 0);
-	/* stdout is the guest's console. */
+	/*
+	 * stdout is the guest's console, and stderr is for what sluice has to
+	 * say: passt is chatty even when told to be quiet.
+	 */
+	if (!log_enabled(LOG_LEVEL_INFO)) {
+		null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		dup2(null_fd, STDERR_FILENO);
+	}
 	dup2(STDERR_FILENO, STDOUT_FILENO);
 	execvp(PROGRAM, arguments);
 	err = errno;
