@@ -273,6 +273,7 @@ static void check_all(struct check *check)
 	check_nets(check);
 	/* What it can say against the configuration, loading has said. */
 	if (plan_make(&check->plan, check->config, &error) == 0) {
+		check_boot(check);
 		check_cmdline(check);
 		check_memory_map(&check->plan);
 		check_devices(&check->plan);

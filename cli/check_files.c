@@ -70,6 +70,7 @@ void check_kernel(struct check *check)
 		check_report(check, key, &error);
 		return;
 	}
+	check->can_load = true;
 	check->is_linux = info->version[0] != 0;
 	if (info->format == KERNEL_BZIMAGE)
 		check_line("format", "bzImage, boot protocol %u.%02u",
@@ -85,12 +86,6 @@ void check_kernel(struct check *check)
 		check_warn(
 			"boot.kernel: the virtio-iommu driver of Linux 6.15.0 to 6.16.3 does not "
 			"work: take another kernel, or set iommu.enabled = no");
-	if (info->memory_needed > check->config->memory) {
-		error_set(&error, EXIT_STATUS_CONFIGURATION,
-			  "too little for the kernel: it needs %s",
-			  check_size(info->memory_needed, size));
-		check_report(check, "machine.memory", &error);
-	}
 }
 
 /* A driver without which a stock kernel does not come up. */
@@ -105,8 +100,8 @@ check_needed_modules(const struct check *check,
 		     struct needed_module needed[static INITRD_MODULES_MAX])
 {
 	const struct vmm_config *config = check->config;
-	bool has_devices = config->disk_count + config->net_count > 0 ||
-			   config->rng;
+	/* No guest waits for the entropy device. */
+	bool has_devices = config->disk_count + config->net_count > 0;
 	unsigned int count = 0;
 
 	if (has_devices && config->iommu.enabled)
@@ -186,7 +181,7 @@ static void check_initrd_content(const struct check *check, int fd)
 	check_initrd_modules(check, &info, needed);
 }
 
-void check_initrd(const struct check *check)
+void check_initrd(struct check *check)
 {
 	const char *path = check->config->initrd;
 	char size[CHECK_SIZE_MAX];
@@ -212,9 +207,12 @@ void check_initrd(const struct check *check)
 	}
 	check_line("file", "%s", path);
 	fd = check_open(check, "boot.initrd", path, O_RDONLY);
-	if (fd < 0)
+	if (fd < 0) {
+		check->can_load = false;
 		return;
+	}
 	if (fstat(fd, &status) || !S_ISREG(status.st_mode)) {
+		check->can_load = false;
 		error_set(&error, EXIT_STATUS_CONFIGURATION,
 			  "%s: is no regular file", path);
 		check_report(check, "boot.initrd", &error);
@@ -226,41 +224,71 @@ void check_initrd(const struct check *check)
 	close(fd);
 }
 
-static void check_disk(const struct check *check,
-		       const struct disk_config *config)
+void check_boot(const struct check *check)
+{
+	const struct vmm_config *config = check->config;
+	struct boot_files files = {
+		.kernel_fd = -1,
+		.kernel_path = config->kernel,
+		.initrd_fd = -1,
+		.initrd_path = config->initrd,
+	};
+	struct error error;
+
+	if (!check->can_load)
+		return;
+	files.kernel_fd = open(config->kernel, O_RDONLY | O_CLOEXEC);
+	if (config->initrd)
+		files.initrd_fd = open(config->initrd, O_RDONLY | O_CLOEXEC);
+	if (boot_check(&check->plan, &files, &error))
+		config_entries_report_error(check->entries, &error);
+	if (files.initrd_fd >= 0)
+		close(files.initrd_fd);
+	close(files.kernel_fd);
+}
+
+/* Opens it into *@disk, which stays locked; false when that cannot be. */
+static bool check_disk(const struct check *check,
+		       const struct disk_config *config, struct disk *disk)
 {
 	char key[CONFIG_NAME_MAX + 16];
 	char size[CHECK_SIZE_MAX];
 	struct error error;
-	struct disk disk;
 	int fd;
 
 	snprintf(key, sizeof(key), "disk.%s.path", config->name);
 	fd = check_open(check, key, config->path,
 			config->read_only ? O_RDONLY : O_RDWR);
 	if (fd < 0)
-		return;
-	if (disk_open(&disk, fd, config->path, config->read_only, &error)) {
+		return false;
+	if (disk_open(disk, fd, config->path, config->read_only, &error)) {
 		close(fd);
 		check_report(check, key, &error);
-		return;
+		return false;
 	}
 	check_line(config->name, "%s: %s, raw %s, %s, not locked", config->path,
-		   check_size(disk.bytes, size),
-		   disk.is_block_device ? "block device" : "file",
+		   check_size(disk->bytes, size),
+		   disk->is_block_device ? "block device" : "file",
 		   config->read_only ? "read only" : "read and write");
-	disk_close(&disk);
+	return true;
 }
 
+/* All are open until the last one was: two may be the same file. */
 void check_disks(const struct check *check)
 {
+	struct disk disks[CONFIG_DEVICES_MAX];
+	unsigned int count = 0;
+
 	printf("\ndisks\n");
 	for (unsigned int i = 0; i < check->config->disk_count; i++) {
-		if (check->config->disks[i].path)
-			check_disk(check, &check->config->disks[i]);
+		if (check->config->disks[i].path &&
+		    check_disk(check, &check->config->disks[i], &disks[count]))
+			count++;
 	}
 	if (check->config->disk_count == 0)
 		printf("  none\n");
+	while (count > 0)
+		disk_close(&disks[--count]);
 }
 
 /* The console's file can be written, or made. */

@@ -19,6 +19,7 @@ struct check {
 	const struct config_entries *entries; /* its problems are the check's */
 	struct plan plan;
 	bool is_linux; /* the kernel says its version */
+	bool can_load; /* kernel and initrd are what they should be */
 	struct kernel_info kernel;
 };
 
@@ -38,7 +39,9 @@ void check_report(const struct check *check, const char *key,
 const char *check_size(uint64_t bytes, char buffer[static CHECK_SIZE_MAX]);
 
 void check_kernel(struct check *check);
-void check_initrd(const struct check *check);
+void check_initrd(struct check *check);
+/* Whether both fit into RAM, and the command line into the kernel. */
+void check_boot(const struct check *check);
 void check_disks(const struct check *check);
 void check_nets(const struct check *check); /* cli/check_nets.c */
 void check_console(const struct check *check);

@@ -213,23 +213,25 @@ const struct config_key config_keys_table[] = {
 	  .name = "bandwidth",
 	  .type = KEY_SIZE,
 	  .default_words = "unlimited",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_DISK(rate.bandwidth),
-	  .summary = "Bytes per second, reads and writes together." },
+	  .summary =
+		  "Bytes per second over all queues, reads, writes and zeroes together." },
 	{ .section = "disk",
 	  .name = "ops",
 	  .type = KEY_SIZE,
 	  .default_words = "unlimited",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_DISK(rate.ops),
-	  .summary = "Requests per second." },
+	  .summary =
+		  "Requests per second over all queues, with a burst of a tenth of a "
+		  "second's worth after a pause." },
 	{ .section = "disk",
 	  .name = "burst",
 	  .type = KEY_SIZE,
-	  .default_words = "one second's worth",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
+	  .default_words = "a tenth of a second's worth",
 	  IN_DISK(rate.burst),
-	  .summary = "Bytes that may pass at once after a pause." },
+	  .summary =
+		  "Bytes that may pass at once after a pause, at least 10 ms's worth of "
+		  "bandwidth." },
 
 	{ .section = "net",
 	  .name = "tap",
@@ -294,10 +296,11 @@ const struct config_key config_keys_table[] = {
 	{ .section = "rng",
 	  .name = "enabled",
 	  .type = KEY_BOOLEAN,
-	  .default_value = "no",
-	  .not_yet = "yes",
+	  .default_value = "yes",
 	  IN_VMM(rng),
-	  .summary = "Give the guest a virtio-rng device." },
+	  .summary =
+		  "Give the guest a virtio-rng device, of at most 1 MiB of entropy per "
+		  "second." },
 
 	{ .section = "sandbox",
 	  .name = "seccomp",

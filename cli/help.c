@@ -225,8 +225,6 @@ static void help_one_verb(FILE *out, const struct options_verb *verb)
 	help_usage_line(out, verb);
 	fputc('\n', out);
 	help_wrap(out, verb->summary, 0, 0);
-	if (verb->verb == VERB_BENCH)
-		fprintf(out, "Not available in this version.\n");
 	fputc('\n', out);
 	help_verb_options_text(out, verb->verb);
 }
@@ -261,8 +259,6 @@ void help_options_man(FILE *out)
 		}
 		fputc('\n', out);
 		help_roff(out, verb->summary);
-		if (verb->verb == VERB_BENCH)
-			fprintf(out, "Not available in this version.\n");
 		fprintf(out, ".Bl -tag -width Ds\n");
 		for (unsigned int j = 0; j < options_count; j++) {
 			const struct options_option *option = &options_table[j];

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/bench.h"
 #include "cli/check.h"
 #include "cli/help.h"
 #include "cli/options.h"
@@ -75,8 +76,7 @@ static int main_dispatch(const struct options *options, uint64_t started_ns)
 	case VERB_PROBE:
 		return main_finish(probe_verb());
 	case VERB_BENCH:
-		problems_print("sluice: bench: not available in this version");
-		return EXIT_STATUS_CONFIGURATION;
+		return main_finish(bench_verb(options));
 	case VERB_HELP:
 	case VERB_NONE:
 		break;

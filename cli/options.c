@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/options.h"
 
+#include "cli/config_values.h"
 #include "cli/suggest.h"
 #include "devices/error.h"
 #include "memory/base.h"
@@ -15,6 +16,9 @@
 	(BIT(VERB_RUN) | BIT(VERB_CHECK) | BIT(VERB_PROBE) | BIT(VERB_BENCH) | \
 	 BIT(VERB_HELP))
 
+/* Of a benchmark. */
+#define SECONDS_MAX 3600
+
 /* What getopt_long returns for a word that is none, when told to begin with '-'. */
 #define OPERAND 1
 
@@ -27,7 +31,9 @@ const struct options_verb options_verbs[] = {
 	  "the effective command line, the memory map and the devices." },
 	{ VERB_PROBE, "probe", "",
 	  "Say what this host can do and how fast its KVM runs guest code." },
-	{ VERB_BENCH, "bench", "dma", "Measure what DMA translation costs." },
+	{ VERB_BENCH, "bench", "dma",
+	  "Measure what DMA translation costs: off, bypass, hit and miss, announcing and fences, "
+	  "MAP and UNMAP." },
 	{ VERB_HELP, "help", "[config | options | COMMAND]",
 	  "Explain every key of the INI file, every option, or a command." },
 };
@@ -49,6 +55,12 @@ const struct options_option options_table[] = {
 	  "Which messages: error, warn (the default), info or debug." },
 	{ OPTION_FORMAT, "format", "FORMAT", BIT(VERB_HELP),
 	  "How to print: text (the default), or man for the manual page." },
+	{ OPTION_JSON, "json", "FILE", BIT(VERB_BENCH),
+	  "Write the rows to this file, too, as one JSON object." },
+	{ OPTION_CSV, "csv", "FILE", BIT(VERB_BENCH),
+	  "Write the rows to this file, too, as comma-separated values." },
+	{ OPTION_SECONDS, "seconds", "N", BIT(VERB_BENCH),
+	  "Measure for about this long, 1 to 3600 (15 is the default)." },
 	{ OPTION_HELP, "help", NULL, EVERY_VERB | BIT(VERB_NONE),
 	  "Explain a command, or all." },
 	{ OPTION_VERSION, "version", NULL, BIT(VERB_NONE),
@@ -125,6 +137,17 @@ static int options_take_format(struct options *options, const char *value,
 	return 0;
 }
 
+static int options_take_seconds(struct options *options, const char *value,
+				struct error *error)
+{
+	struct error why;
+
+	if (config_values_count(value, 1, SECONDS_MAX, &options->seconds, &why))
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "--seconds: %s", why.text);
+	return 0;
+}
+
 static int options_take(struct options *options, int id, const char *value,
 			struct error *error)
 {
@@ -150,6 +173,14 @@ static int options_take(struct options *options, int id, const char *value,
 			value);
 	case OPTION_FORMAT:
 		return options_take_format(options, value, error);
+	case OPTION_JSON:
+		options->json = value;
+		return 0;
+	case OPTION_CSV:
+		options->csv = value;
+		return 0;
+	case OPTION_SECONDS:
+		return options_take_seconds(options, value, error);
 	case OPTION_HELP:
 		options->help = true;
 		return 0;
@@ -230,31 +261,47 @@ static int options_parse_options(struct options *options, int argc, char **argv,
 	return 0;
 }
 
-/* What stands behind the options: the file, or help's topic. */
+/* Where the operand of the verb goes; NULL: it has none. */
+static const char **options_operand(struct options *options)
+{
+	switch (options->verb) {
+	case VERB_RUN:
+	case VERB_CHECK:
+		return &options->file;
+	case VERB_BENCH:
+		return &options->benchmark;
+	case VERB_HELP:
+		return &options->topic;
+	case VERB_PROBE:
+	case VERB_NONE:
+		break;
+	}
+	return NULL;
+}
+
+/* What stands behind the options: the file, the benchmark, or help's topic. */
 static int options_parse_operands(struct options *options, int count,
 				  char **operands, struct error *error)
 {
-	const char **place = NULL;
-	bool wants_file = options->verb == VERB_RUN ||
-			  options->verb == VERB_CHECK;
 	const struct options_verb *verb =
 		&options_verbs[options->verb - VERB_RUN];
+	const char **place = options_operand(options);
 
-	if (wants_file)
-		place = &options->file;
-	else if (options->verb == VERB_HELP)
-		place = &options->topic;
 	if (count > (place ? 1 : 0))
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
 				 "%s: %.100s: one argument too many",
 				 verb->name, operands[count - 1]);
 	if (count == 1)
 		*place = operands[0];
-	else if (wants_file && !options->help)
+	else if (place && options->verb != VERB_HELP && !options->help)
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "%s: %s is missing (see sluice %s --help)",
+				 verb->name, verb->arguments, verb->name);
+	if (options->benchmark && strcmp(options->benchmark, "dma") != 0)
 		return error_set(
 			error, EXIT_STATUS_CONFIGURATION,
-			"%s: FILE.ini is missing (see sluice %s --help)",
-			verb->name, verb->name);
+			"bench: %.100s: unknown benchmark (there is dma)",
+			options->benchmark);
 	return 0;
 }
 
@@ -282,10 +329,6 @@ int options_parse(struct options *options, int argc, char **argv,
 	if (!verb)
 		return options_reject_verb(argv[0], error);
 	options->verb = verb->verb;
-	/* It will have operands and options of its own. */
-	if (verb->verb == VERB_BENCH &&
-	    (argc < 2 || strcmp(argv[1], "--help") != 0))
-		return 0;
 	if (options_parse_options(options, argc, argv, &operands, error))
 		return -1;
 	return options_parse_operands(options, operands, argv + 1, error);

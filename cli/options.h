@@ -35,6 +35,9 @@ enum option_id {
 	OPTION_LOG,
 	OPTION_LOG_LEVEL,
 	OPTION_FORMAT,
+	OPTION_JSON,
+	OPTION_CSV,
+	OPTION_SECONDS,
 	OPTION_HELP,
 	OPTION_VERSION,
 };
@@ -61,6 +64,10 @@ struct options {
 	const char *file; /* run, check */
 	const char *topic; /* help: NULL, "config", "options" or a verb */
 	enum options_format format; /* help */
+	const char *benchmark; /* bench: "dma" */
+	const char *json; /* bench */
+	const char *csv; /* bench */
+	unsigned int seconds; /* bench; 0: its own choice */
 	unsigned int set_count;
 	const char **sets; /* "section.key=value" */
 	const char *stats;

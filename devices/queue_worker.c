@@ -24,6 +24,10 @@
  * kick_fd carries two kinds of tokens in one number: the driver's, which KVM
  * adds as 1 each, and ours, as OWN_WAKE each. One read(2) takes all of them and
  * tells whether the driver was among those who woke us.
+ *
+ * A sleep in the middle of serving watches kick_fd, too, and takes the driver's
+ * tokens, lest they end it again and again. A token of ours that comes with them
+ * and finds the state changed is put back: the worker's next read needs it.
  */
 #include "devices/queue_worker.h"
 
@@ -33,6 +37,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "devices/rate_limit.h"
 #include "memory/base.h"
 #include "virtio/queue.h"
 
@@ -97,10 +102,15 @@ static uint64_t worker_wait(const struct queue_worker *worker)
 	return fds[0].revents ? token_wait(worker->kick_fd) : 0;
 }
 
+static void kicks_count(struct queue_worker *worker, uint64_t tokens)
+{
+	if (tokens % OWN_WAKE)
+		queue_count(&worker->queue->counters.kicks, 1);
+}
+
 static void queue_worker_run(void *argument)
 {
 	struct queue_worker *worker = argument;
-	uint64_t *kicks = &worker->queue->counters.kicks;
 	uint64_t tokens;
 
 	for (;;) {
@@ -115,10 +125,7 @@ static void queue_worker_run(void *argument)
 				token_write(worker->quiet_fd, 1);
 			break;
 		case QUEUE_WORKER_RUNNING:
-			/* One writer: a plain load will do. */
-			if (tokens % OWN_WAKE)
-				__atomic_store_n(kicks, *kicks + 1,
-						 __ATOMIC_RELAXED);
+			kicks_count(worker, tokens);
 			worker->serve(worker);
 			break;
 		}
@@ -235,6 +242,37 @@ void queue_worker_watch(struct queue_worker *worker, int fd, short events)
 bool queue_worker_should_pause(const struct queue_worker *worker)
 {
 	return state_read(worker) != QUEUE_WORKER_RUNNING;
+}
+
+/* Whether a token came within @ns. */
+static bool token_wait_ns(int fd, uint64_t ns)
+{
+	const struct timespec timeout = {
+		.tv_sec = (time_t)(ns / RATE_LIMIT_SECOND_NS),
+		.tv_nsec = (long)(ns % RATE_LIMIT_SECOND_NS),
+	};
+	struct pollfd fds = { .fd = fd, .events = POLLIN };
+
+	return ppoll(&fds, 1, &timeout, NULL) > 0;
+}
+
+bool queue_worker_sleep_until(struct queue_worker *worker, uint64_t deadline_ns)
+{
+	uint64_t now_ns;
+
+	while (!queue_worker_should_pause(worker)) {
+		if (deadline_ns == 0)
+			return true;
+		now_ns = rate_limit_now_ns();
+		if (now_ns >= deadline_ns)
+			return true;
+		if (!token_wait_ns(worker->kick_fd, deadline_ns - now_ns))
+			continue;
+		kicks_count(worker, token_wait(worker->kick_fd));
+		if (queue_worker_should_pause(worker))
+			token_write(worker->kick_fd, OWN_WAKE);
+	}
+	return false;
 }
 
 void queue_worker_join(struct queue_worker *worker)

@@ -82,6 +82,14 @@ void queue_worker_watch(struct queue_worker *worker, int fd, short events);
 bool queue_worker_should_pause(const struct queue_worker *worker);
 
 /*
+ * In serve, with nothing in flight: sleeps until CLOCK_MONOTONIC is @deadline_ns
+ * (0: not at all), at once over with a park or the end. Kicks are counted and do
+ * not end it, so look at the queue afterwards. False: return, do not go on.
+ */
+bool queue_worker_sleep_until(struct queue_worker *worker,
+			      uint64_t deadline_ns);
+
+/*
  * Ends the thread, if one was started, and joins it. When the thread may be
  * running, nobody may still call park or resume (the vCPUs have ended).
  */

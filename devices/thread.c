@@ -132,7 +132,6 @@ void threads_register_main(struct threads *threads, struct thread *thread,
 	set_up(thread, threads, THREAD_MAIN, name);
 	thread->id = pthread_self();
 	thread->tid = gettid();
-	prctl(PR_SET_NAME, thread->name);
 	threads->list[threads->count++] = thread;
 }
 

@@ -65,7 +65,10 @@ int threads_start(struct threads *threads, struct thread *thread,
 		  enum thread_kind kind, const char *name,
 		  void (*body)(void *argument), void *argument);
 
-/* Registers the calling thread (main). */
+/*
+ * Registers the calling thread (main). The kernel goes on to call it by the
+ * program's name, by which ps and pgrep find the process.
+ */
 void threads_register_main(struct threads *threads, struct thread *thread,
 			   const char *name);
 

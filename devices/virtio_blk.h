@@ -13,6 +13,7 @@
 #include "devices/disk.h"
 #include "devices/log.h"
 #include "devices/queue_worker.h"
+#include "devices/rate_limit.h"
 #include "virtio/device.h"
 
 #define VIRTIO_BLK_QUEUES_MAX 64
@@ -36,6 +37,7 @@ struct virtio_blk {
 	 * write-through (virtio 1.2, 5.2.5.2). Set at DRIVER_OK.
 	 */
 	bool write_through;
+	struct rate_limit limit; /* of all queues together */
 	struct log_limit log_limit;
 	bool joined; /* and flushed, with flush_err */
 	int flush_err;
@@ -49,6 +51,13 @@ struct virtio_blk {
 int virtio_blk_init(struct virtio_blk *blk, const char *name, struct disk *disk,
 		    unsigned int queues, const struct guest_memory *memory,
 		    int stop_fd);
+
+/*
+ * How fast it may go: data read, written and zeroed counts as bytes, and each
+ * request as an operation. Before the threads start; without it: no limit.
+ */
+void virtio_blk_set_limit(struct virtio_blk *blk,
+			  const struct rate_config *config);
 
 /* Starts the threads "blk.NAME.N", parked until DRIVER_OK. 0 or -errno. */
 int virtio_blk_start_threads(struct virtio_blk *blk, struct threads *threads);

@@ -69,6 +69,7 @@ struct virtio_blk_queue {
 	struct queue *queue;
 	struct queue_worker worker;
 	struct virtio_blk_counters counters; /* atomics, written by the thread */
+	uint64_t next_ns; /* when the thread may take its next request */
 	struct iovec iov[DMA_IOVECS_MAX];
 };
 

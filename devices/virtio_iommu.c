@@ -178,8 +178,8 @@ static int viommu_start(struct virtio_device *device)
 {
 	struct virtio_iommu *viommu = viommu_of(device);
 
-	virtio_iommu_set_requests_live(
-		viommu, device->queues[VIRTIO_IOMMU_REQUESTS].live);
+	if (device->queues[VIRTIO_IOMMU_REQUESTS].live)
+		virtio_iommu_start_requests(viommu);
 	virtio_iommu_set_events_live(viommu,
 				     device->queues[VIRTIO_IOMMU_EVENTS].live);
 	/* What came before DRIVER_OK was announced to nobody. */
@@ -190,11 +190,14 @@ static int viommu_start(struct virtio_device *device)
 static int viommu_stop_queue(struct virtio_device *device, unsigned int index)
 {
 	struct virtio_iommu *viommu = viommu_of(device);
+	const struct virtio_iommu_options *options = &viommu->options;
 
-	if (index == VIRTIO_IOMMU_REQUESTS)
-		virtio_iommu_set_requests_live(viommu, false);
-	else
+	if (index != VIRTIO_IOMMU_REQUESTS) {
 		virtio_iommu_set_events_live(viommu, false);
+		return 0;
+	}
+	if (virtio_iommu_stop_requests(viommu) && options->abandoned)
+		options->abandoned(options->context);
 	return 0;
 }
 

@@ -38,6 +38,12 @@ struct virtio_iommu_options {
 	const uint32_t *stop;
 	/* Readable from then on, or -1; the caller's. */
 	int stop_fd;
+	/*
+	 * The driver stopped the request queue with requests in it that have no
+	 * answer: a driver that waits for them waits for ever. vCPU thread, under
+	 * the device's lock. NULL: nobody cares.
+	 */
+	void (*abandoned)(void *context);
 	/* What logs call an endpoint. Main thread. NULL: by its number alone. */
 	const char *(*endpoint_name)(void *context, uint32_t endpoint);
 	void *context;

@@ -369,14 +369,29 @@ void virtio_iommu_serve_requests(struct virtio_iommu *viommu)
 		continue;
 }
 
-void virtio_iommu_set_requests_live(struct virtio_iommu *viommu, bool live)
+static void requests_set_live(struct virtio_iommu *viommu, bool live)
+	LOCK_REQUIRES(&viommu->iommu->lock)
 {
-	struct iommu *iommu = viommu->iommu;
-
-	iommu_begin(iommu);
 	viommu->requests_live = live;
 	viommu->epoch++;
-	iommu_end(iommu);
+}
+
+void virtio_iommu_start_requests(struct virtio_iommu *viommu)
+{
+	iommu_begin(viommu->iommu);
+	requests_set_live(viommu, true);
+	iommu_end(viommu->iommu);
+}
+
+bool virtio_iommu_stop_requests(struct virtio_iommu *viommu)
+{
+	bool owes;
+
+	iommu_begin(viommu->iommu);
+	owes = viommu->requests_live && queue_owes(request_queue(viommu));
+	requests_set_live(viommu, false);
+	iommu_end(viommu->iommu);
+	return owes;
 }
 
 /*

@@ -19,9 +19,11 @@ void virtio_iommu_serve_requests(struct virtio_iommu *viommu);
 
 /*
  * The request queue is served from now on, or no more; then the requests so far
- * get no answer. vCPU thread, while the device's lock keeps the queue live.
+ * get no answer, and stop returns whether there were any. vCPU thread, while the
+ * device's lock keeps the queue live.
  */
-void virtio_iommu_set_requests_live(struct virtio_iommu *viommu, bool live);
+void virtio_iommu_start_requests(struct virtio_iommu *viommu);
+bool virtio_iommu_stop_requests(struct virtio_iommu *viommu);
 
 /* Their context is the struct virtio_iommu. */
 extern const struct iommu_answers virtio_iommu_answers;

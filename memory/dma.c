@@ -84,9 +84,15 @@ int dma_publish(struct dma *dma, uint16_t head, const struct dma_span *spans,
 	int err = in_flight_publish(&dma->requests, head, spans, count,
 				    published);
 
-	if (!err)
-		dma->uncommitted++;
-	return err;
+	if (err)
+		return err;
+	dma->uncommitted++;
+	/* By the last view, before the fence: what comes of it is not used. */
+	if (dma->table)
+		for (unsigned int i = 0; i < count; i++)
+			page_table_prefetch(dma->table, spans[i].first.v,
+					    spans[i].len);
+	return 0;
 }
 
 /* Takes the view. After a fence, with something in flight. */
@@ -123,9 +129,10 @@ static void count(uint64_t *counter)
 	__atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
 }
 
-static void fault_report(struct dma *dma, uint64_t address,
-			 enum dma_access access, enum fault_reason reason,
-			 struct dma_fault *fault)
+/* Not inlined: dma_translate would have to guard its stack. */
+static __attribute__((noinline, cold)) void
+fault_report(struct dma *dma, uint64_t address, enum dma_access access,
+	     enum fault_reason reason, struct dma_fault *fault)
 {
 	fault->address = IOVA(address);
 	fault->access = access;
@@ -144,28 +151,30 @@ static void fault_report(struct dma *dma, uint64_t address,
 }
 
 /* Up to @len bytes at @address in the view. */
-static struct iotlb_result translate(struct dma *dma, uint64_t address,
-				     uint64_t len, enum dma_access access)
+static inline struct iotlb_result translate(struct dma *dma, uint64_t address,
+					    uint64_t len,
+					    enum dma_access access)
 {
-	struct iotlb_result found = { .reason = FAULT_UNKNOWN };
+	struct iotlb_result found;
+	uint64_t size;
+	void *host;
 
-	if (dma->identity) {
-		found.size = guest_memory_contiguous(dma->memory, GPA(address),
-						     len, &found.host);
-		return found;
+	if (dma->table) {
+		found = iotlb_find(&dma->iotlb, address, len, access);
+		if (found.size > 0) {
+			count(&dma->counters.hits);
+			return found;
+		}
+		count(&dma->counters.misses);
+		return iotlb_fill(&dma->iotlb, dma->table, dma->memory, address,
+				  len, access);
 	}
-	if (!dma->table) {
-		found.reason = FAULT_DOMAIN;
-		return found;
-	}
-	found = iotlb_find(&dma->iotlb, address, len, access);
-	if (found.size > 0) {
-		count(&dma->counters.hits);
-		return found;
-	}
-	count(&dma->counters.misses);
-	return iotlb_fill(&dma->iotlb, dma->table, dma->memory, address, len,
-			  access);
+	if (!dma->identity)
+		return iotlb_fault(FAULT_DOMAIN);
+	size = guest_memory_contiguous(dma->memory, GPA(address), len, &host);
+	if (size == 0)
+		return iotlb_fault(FAULT_UNKNOWN);
+	return (struct iotlb_result){ { .host = host }, .size = size };
 }
 
 /*
@@ -176,7 +185,7 @@ static uint64_t span_host(struct dma *dma, const struct dma_span *span,
 			  uint32_t offset, uint64_t len, void **host,
 			  struct dma_fault *fault)
 {
-	struct iotlb_result found = { .size = 0 };
+	struct iotlb_result found;
 	uint64_t address;
 
 	len = MIN(len, span->len - offset);
@@ -280,7 +289,7 @@ static bool ring_find_page(struct dma *dma, struct dma_ring *ring,
 		reason = FAULT_UNKNOWN;
 		if (word.value & PAGE_TABLE_MMIO)
 			goto fault;
-		physical = page_table_word_physical(&word, page);
+		physical = page_table_word_physical(word, page);
 	}
 	/* RAM is made of whole pages. */
 	ring->pages[i] =

@@ -158,25 +158,6 @@ void guest_memory_destroy(struct guest_memory *memory)
 	memory->fd = -1;
 }
 
-uint64_t guest_memory_contiguous(const struct guest_memory *memory, gpa_t gpa,
-				 uint64_t len, void **host)
-{
-	unsigned int i;
-
-	for (i = 0; i < memory->region_count; i++) {
-		const struct guest_memory_region *region = &memory->regions[i];
-		uint64_t offset = gpa.v - region->first;
-		uint64_t last_offset = region->last - region->first;
-
-		/* Below the region, the difference wraps to more than it holds. */
-		if (offset > last_offset)
-			continue;
-		*host = region->host + offset;
-		return MIN(len, last_offset - offset + 1);
-	}
-	return 0;
-}
-
 void *guest_memory_host(const struct guest_memory *memory, gpa_t gpa,
 			uint64_t len)
 {

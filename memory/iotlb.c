@@ -27,16 +27,16 @@ void iotlb_clear(struct iotlb *iotlb)
 }
 
 /* How many of the @max words from @word on name pages that follow each other. */
-static uint64_t run_length(const struct page_table_word *word, uint64_t max)
+static uint64_t run_length(struct page_table_word word, uint64_t max)
 {
 	const uint64_t borders = PAGE_TABLE_START | PAGE_TABLE_END;
-	uint64_t want = word->value & ~borders;
+	uint64_t want = word.value & ~borders;
 	uint64_t pages = 1;
 
 	while (pages < max) {
 		/* Pairs with the release in word_store (page_table.c). */
 		uint64_t next =
-			__atomic_load_n(&word->place[pages], __ATOMIC_ACQUIRE);
+			__atomic_load_n(&word.place[pages], __ATOMIC_ACQUIRE);
 
 		want += PAGE_SIZE;
 		if ((next & ~borders) != want)
@@ -59,12 +59,12 @@ static uint64_t pages_wanted(uint64_t address, uint64_t len)
 
 /* Fills @entry, and returns it; NULL when @word's address is not RAM. */
 static const struct iotlb_entry *large_fill(struct iotlb_entry *entry,
-					    const struct page_table_word *word,
+					    struct page_table_word word,
 					    const struct guest_memory *memory,
 					    uint64_t address)
 {
 	uint64_t offset = address & (PAGE_TABLE_LARGE_SIZE - 1);
-	uint64_t physical = word->value & PAGE_TABLE_ADDRESS;
+	uint64_t physical = word.value & PAGE_TABLE_ADDRESS;
 	uint64_t first = address - offset;
 	uint64_t size;
 	void *host;
@@ -84,38 +84,75 @@ static const struct iotlb_entry *large_fill(struct iotlb_entry *entry,
 	*entry = (struct iotlb_entry){
 		.first = first,
 		.size = size,
-		.access = word->value & (DMA_READ | DMA_WRITE),
-		.check = word->place,
-		.value = word->value,
+		.access = word.value & (DMA_READ | DMA_WRITE),
+		.check = word.place,
+		.value = word.value,
 		.host = host,
 	};
 	return entry;
 }
 
-/* Likewise, for a page, or the run of pages that @len bytes at @address use. */
+/* Likewise, for a run of @pages pages. */
 static const struct iotlb_entry *
-pages_fill(struct iotlb_entry *entry, const struct page_table_word *word,
-	   const struct guest_memory *memory, uint64_t address, uint64_t len,
-	   const struct page_table_entry *root, uint64_t change)
+run_fill(struct iotlb_entry *entry, struct page_table_word word, uint64_t pages,
+	 const struct guest_memory *memory, uint64_t address,
+	 const struct page_table_entry *root, uint64_t change)
 {
-	uint64_t pages = run_length(word, pages_wanted(address, len));
 	uint64_t size;
 	void *host;
 
 	size = guest_memory_contiguous(memory,
-				       GPA(word->value & PAGE_TABLE_ADDRESS),
+				       GPA(word.value & PAGE_TABLE_ADDRESS),
 				       pages * PAGE_SIZE, &host);
 	if (size == 0)
 		return NULL;
 	*entry = (struct iotlb_entry){
 		.first = align_down(address, PAGE_SIZE),
 		.size = size,
-		.access = word->value & (DMA_READ | DMA_WRITE),
-		.check = pages == 1 ? word->place : &root->change,
-		.value = pages == 1 ? word->value : change,
+		.access = word.value & (DMA_READ | DMA_WRITE),
+		.check = pages == 1 ? word.place : &root->change,
+		.value = pages == 1 ? word.value : change,
 		.host = host,
 	};
 	return entry;
+}
+
+/* Whatever is at @address. Not inlined: iotlb_fill would save more registers. */
+static __attribute__((noinline)) struct iotlb_result
+fill_any(struct iotlb *iotlb, const struct page_table *table,
+	 const struct guest_memory *memory, uint64_t address, uint64_t len,
+	 enum dma_access access)
+{
+	const uint64_t need = access | PAGE_TABLE_PRESENT;
+	const struct page_table_entry *root;
+	const struct iotlb_entry *entry;
+	struct page_table_word word;
+	uint64_t change;
+
+	if (address > table->last)
+		return iotlb_fault(FAULT_MAPPING);
+	root = page_table_entry(table, address);
+	/* Before the words. Pairs with the release in part_clear (page_table.c). */
+	change = __atomic_load_n(&root->change, __ATOMIC_ACQUIRE);
+	word = page_table_look(table, address);
+	if ((word.value & need) != need)
+		return iotlb_fault(FAULT_MAPPING);
+	if (word.value & PAGE_TABLE_MMIO)
+		return iotlb_fault(FAULT_UNKNOWN);
+
+	if (word.large) {
+		entry = large_fill(&iotlb->entries[iotlb_large_slot(address)],
+				   word, memory, address);
+		iotlb->has_large = true;
+	} else {
+		entry = run_fill(&iotlb->entries[iotlb_page_slot(address)],
+				 word,
+				 run_length(word, pages_wanted(address, len)),
+				 memory, address, root, change);
+	}
+	if (!entry)
+		return iotlb_fault(FAULT_UNKNOWN);
+	return iotlb_entry_from(entry, address, len);
 }
 
 struct iotlb_result iotlb_fill(struct iotlb *iotlb,
@@ -125,31 +162,27 @@ struct iotlb_result iotlb_fill(struct iotlb *iotlb,
 			       enum dma_access access)
 {
 	const uint64_t need = access | PAGE_TABLE_PRESENT;
-	const struct page_table_entry *root;
-	const struct iotlb_entry *entry;
+	uint64_t offset = address % PAGE_SIZE;
+	struct iotlb_entry *entry;
 	struct page_table_word word;
-	uint64_t change;
+	void *host;
 
-	if (address > table->last)
-		return (struct iotlb_result){ .reason = FAULT_MAPPING };
-	root = page_table_entry(table, address);
-	/* Before the words. Pairs with the release in part_clear (page_table.c). */
-	change = __atomic_load_n(&root->change, __ATOMIC_ACQUIRE);
+	/* What is inside one page, the most frequent case, in a straight line. */
+	if (address > table->last || len > PAGE_SIZE - offset)
+		return fill_any(iotlb, table, memory, address, len, access);
 	word = page_table_look(table, address);
-	if ((word.value & need) != need)
-		return (struct iotlb_result){ .reason = FAULT_MAPPING };
-	if (word.value & PAGE_TABLE_MMIO)
-		return (struct iotlb_result){ .reason = FAULT_UNKNOWN };
-
-	entry = word.large
-			? large_fill(&iotlb->entries[iotlb_large_slot(address)],
-				     &word, memory, address)
-			: pages_fill(&iotlb->entries[iotlb_page_slot(address)],
-				     &word, memory, address, len, root, change);
-	if (!entry)
-		return (struct iotlb_result){ .reason = FAULT_UNKNOWN };
-	return (struct iotlb_result){
-		.size = MIN(len, entry->size - (address - entry->first)),
-		.host = entry->host + (address - entry->first),
-	};
+	/* RAM is made of whole pages. */
+	if (word.large || (word.value & (need | PAGE_TABLE_MMIO)) != need ||
+	    !guest_memory_contiguous(memory,
+				     GPA(word.value & PAGE_TABLE_ADDRESS),
+				     PAGE_SIZE, &host))
+		return fill_any(iotlb, table, memory, address, len, access);
+	entry = &iotlb->entries[iotlb_page_slot(address)];
+	entry->first = address - offset;
+	entry->size = PAGE_SIZE;
+	entry->access = word.value & (DMA_READ | DMA_WRITE);
+	entry->check = word.place;
+	entry->value = word.value;
+	entry->host = host;
+	return (struct iotlb_result){ { .host = entry->host + offset }, len };
 }

@@ -16,6 +16,7 @@
 #ifndef MEMORY_IOTLB_H
 #define MEMORY_IOTLB_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "memory/base.h"
@@ -38,14 +39,22 @@ struct iotlb_entry {
 
 struct iotlb {
 	struct iotlb_entry entries[IOTLB_ENTRIES];
+	bool has_large; /* among them, since they were cleared */
 };
 
-/* What a translation found: @size bytes at @host, or 0 for a fault. */
+/* What a translation found. Two registers. */
 struct iotlb_result {
-	uint64_t size;
-	void *host;
-	enum fault_reason reason;
+	union {
+		void *host;
+		enum fault_reason reason; /* when @size is 0 */
+	};
+	uint64_t size; /* bytes that lie together at @host; 0: a fault */
 };
+
+static inline struct iotlb_result iotlb_fault(enum fault_reason reason)
+{
+	return (struct iotlb_result){ { .reason = reason }, .size = 0 };
+}
 
 /* Drops everything. */
 void iotlb_clear(struct iotlb *iotlb);
@@ -66,7 +75,10 @@ struct iotlb_result iotlb_fill(struct iotlb *iotlb,
  */
 static inline unsigned int iotlb_page_slot(uint64_t address)
 {
-	return (address >> PAGE_SHIFT) % IOTLB_ENTRIES;
+	uint64_t page = address >> PAGE_SHIFT;
+
+	/* Linux aligns a buffer to its size: those of many pages spread, too. */
+	return (page ^ page / IOTLB_ENTRIES) % IOTLB_ENTRIES;
 }
 
 static inline unsigned int iotlb_large_slot(uint64_t address)
@@ -86,6 +98,19 @@ static inline bool iotlb_entry_answers(const struct iotlb_entry *entry,
 	       __atomic_load_n(entry->check, __ATOMIC_ACQUIRE) == entry->value;
 }
 
+/* Up to @len bytes at @address, which @entry covers. */
+static inline struct iotlb_result
+iotlb_entry_from(const struct iotlb_entry *entry, uint64_t address,
+		 uint64_t len)
+{
+	uint64_t offset = address - entry->first;
+
+	return (struct iotlb_result){
+		{ .host = entry->host + offset },
+		.size = MIN(len, entry->size - offset),
+	};
+}
+
 /* Up to @len bytes at @address, if remembered and still true; else size 0. */
 static inline struct iotlb_result iotlb_find(const struct iotlb *iotlb,
 					     uint64_t address, uint64_t len,
@@ -95,14 +120,13 @@ static inline struct iotlb_result iotlb_find(const struct iotlb *iotlb,
 		&iotlb->entries[iotlb_page_slot(address)];
 
 	if (!iotlb_entry_answers(entry, address, access)) {
+		if (!iotlb->has_large)
+			return iotlb_fault(FAULT_MAPPING);
 		entry = &iotlb->entries[iotlb_large_slot(address)];
 		if (!iotlb_entry_answers(entry, address, access))
-			return (struct iotlb_result){ .size = 0 };
+			return iotlb_fault(FAULT_MAPPING);
 	}
-	return (struct iotlb_result){
-		.size = MIN(len, entry->size - (address - entry->first)),
-		.host = entry->host + (address - entry->first),
-	};
+	return iotlb_entry_from(entry, address, len);
 }
 
 #endif

@@ -173,13 +173,39 @@ page_table_look(const struct page_table *table, uint64_t address)
 	};
 }
 
-/* The guest-physical address of @address's page, by the mapping @word. */
-static inline uint64_t
-page_table_word_physical(const struct page_table_word *word, uint64_t address)
+/*
+ * Brings the words of @len bytes at @address, as far as they are in one leaf,
+ * nearer to the processor; any address. A hint, also for a reader who has nothing
+ * in flight: no leaf is read.
+ */
+static inline void page_table_prefetch(const struct page_table *table,
+				       uint64_t address, uint64_t len)
 {
-	uint64_t size = word->large ? PAGE_TABLE_LARGE_SIZE : PAGE_SIZE;
+	unsigned int index = page_table_index(address);
+	const uint64_t *leaf;
+	uint64_t word;
 
-	return (word->value & PAGE_TABLE_ADDRESS) +
+	if (address > table->last)
+		return;
+	word = __atomic_load_n(&page_table_entry(table, address)->word,
+			       __ATOMIC_RELAXED);
+	if (!(word & PAGE_TABLE_LEAF))
+		return;
+	leaf = page_table_leaf(word);
+	__builtin_prefetch(&leaf[index]);
+	/* A buffer of 64 KiB has its words in two lines. */
+	if (len > PAGE_SIZE)
+		__builtin_prefetch(&leaf[MIN(index + len / PAGE_SIZE - 1,
+					     PAGE_TABLE_LEAF_WORDS - 1)]);
+}
+
+/* The guest-physical address of @address's page, by the mapping @word. */
+static inline uint64_t page_table_word_physical(struct page_table_word word,
+						uint64_t address)
+{
+	uint64_t size = word.large ? PAGE_TABLE_LARGE_SIZE : PAGE_SIZE;
+
+	return (word.value & PAGE_TABLE_ADDRESS) +
 	       align_down(address & (size - 1), PAGE_SIZE);
 }
 

@@ -448,6 +448,18 @@ void queue_disarm(struct queue *queue)
 	dma_rings_end(&queue->dma);
 }
 
+bool queue_owes(struct queue *queue)
+{
+	bool owes;
+
+	if (queue_is_broken(queue) || !rings_begin(queue))
+		return false;
+	owes = __atomic_load_n(available_index(queue), __ATOMIC_RELAXED) !=
+	       queue->published_used;
+	dma_rings_end(&queue->dma);
+	return owes;
+}
+
 bool queue_is_broken(const struct queue *queue)
 {
 	return __atomic_load_n(&queue->broken, __ATOMIC_RELAXED);

@@ -170,6 +170,12 @@ void queue_disarm(struct queue *queue);
 
 bool queue_is_broken(const struct queue *queue);
 
+/*
+ * Whether the driver has made requests available that it was not given back.
+ * Of a live queue; false for rings that cannot be reached, or make no sense.
+ */
+bool queue_owes(struct queue *queue);
+
 /* The driver broke it, or the device cannot go on with it. Any thread. */
 void queue_break(struct queue *queue);
 

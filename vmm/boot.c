@@ -250,40 +250,65 @@ static int check_cmdline(const struct plan *plan,
 		len, files->kernel_path, image->cmdline_max);
 }
 
+/* What is to be loaded, and where the initrd goes. */
+struct boot_job {
+	struct boot_file kernel, initrd_file;
+	struct kernel_image image;
+	struct boot_initrd initrd;
+};
+
+static int boot_prepare(const struct plan *plan, const struct boot_files *files,
+			struct boot_job *job, struct error *error)
+{
+	bool has_initrd = files->initrd_fd >= 0;
+	struct error why;
+
+	if (boot_file_init(&job->kernel, files->kernel_fd, files->kernel_path,
+			   &why) ||
+	    kernel_image_parse(&job->kernel, &job->image, &why))
+		return blame(error, "boot.kernel", &why);
+	if (has_initrd && boot_file_init(&job->initrd_file, files->initrd_fd,
+					 files->initrd_path, &why))
+		return blame(error, "boot.initrd", &why);
+	if (check_cmdline(plan, files, &job->image, error) ||
+	    place_initrd(plan, files, &job->image,
+			 has_initrd ? &job->initrd_file : NULL, &job->initrd,
+			 error))
+		return -1;
+	return 0;
+}
+
+int boot_check(const struct plan *plan, const struct boot_files *files,
+	       struct error *error)
+{
+	struct boot_job job;
+
+	return boot_prepare(plan, files, &job, error);
+}
+
 int boot_load(struct guest_memory *memory, const struct plan *plan,
 	      const struct boot_files *files, struct boot_entry *entry,
 	      struct error *error)
 {
-	struct boot_file kernel, initrd_file;
-	bool has_initrd = files->initrd_fd >= 0;
-	struct kernel_image image;
-	struct boot_initrd initrd;
-	struct error why;
+	struct boot_job job;
 	int err;
 
 	memset(entry, 0, sizeof(*entry));
-	if (boot_file_init(&kernel, files->kernel_fd, files->kernel_path,
-			   &why) ||
-	    kernel_image_parse(&kernel, &image, &why))
-		return blame(error, "boot.kernel", &why);
-	if (has_initrd && boot_file_init(&initrd_file, files->initrd_fd,
-					 files->initrd_path, &why))
-		return blame(error, "boot.initrd", &why);
-	if (check_cmdline(plan, files, &image, error) ||
-	    place_initrd(plan, files, &image, has_initrd ? &initrd_file : NULL,
-			 &initrd, error) ||
-	    load_files(memory, &image, &kernel, &initrd, &initrd_file, error))
+	if (boot_prepare(plan, files, &job, error) ||
+	    load_files(memory, &job.image, &job.kernel, &job.initrd,
+		       &job.initrd_file, error))
 		return -1;
 
 	err = boot_write(memory, LAYOUT_CMDLINE, plan->cmdline,
 			 strlen(plan->cmdline) + 1);
 	err |= write_acpi(memory, plan);
 	err |= write_reset_vector(memory);
-	if (image.format == KERNEL_BZIMAGE)
-		err |= boot_bzimage_finish(memory, plan, &image, &initrd,
-					   entry);
+	if (job.image.format == KERNEL_BZIMAGE)
+		err |= boot_bzimage_finish(memory, plan, &job.image,
+					   &job.initrd, entry);
 	else
-		err |= boot_pvh_finish(memory, plan, &image, &initrd, entry);
+		err |= boot_pvh_finish(memory, plan, &job.image, &job.initrd,
+				       entry);
 	err |= write_gdt(memory, entry);
 	if (err)
 		return error_set(

@@ -73,6 +73,13 @@ struct boot_files {
 };
 
 /*
+ * Whether boot_load is going to find that all fits: files, RAM and command line.
+ * Nothing is loaded. Returns and blames as boot_load.
+ */
+int boot_check(const struct plan *plan, const struct boot_files *files,
+	       struct error *error);
+
+/*
  * Loads kernel and initrd, writes ACPI, the command line, boot_params or
  * start_info, page tables and GDT. @memory has @plan's RAM and was never
  * written to. Set-up, before any vCPU runs. Files are copied into RAM, once;

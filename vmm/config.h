@@ -9,6 +9,7 @@
 
 #include "devices/console.h"
 #include "devices/log.h"
+#include "devices/rate_limit.h"
 #include "memory/guest_memory.h"
 
 #include <stdbool.h>
@@ -24,13 +25,6 @@ enum disk_engine {
 	DISK_ENGINE_AUTO,
 	DISK_ENGINE_IO_URING,
 	DISK_ENGINE_THREADS
-};
-
-/* A token bucket; 0 means no limit. */
-struct rate_config {
-	uint64_t bandwidth; /* bytes per second */
-	uint64_t ops; /* requests per second */
-	uint64_t burst; /* bytes */
 };
 
 struct disk_config {

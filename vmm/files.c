@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ void vm_files_init(struct vm_files *files)
 	files->initrd = -1;
 	files->console = -1;
 	files->stats = -1;
-	files->smaps = -1;
+	files->smaps[0] = -1;
+	files->smaps[1] = -1;
 	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
 		files->disks[i] = -1;
 		files->nets[i] = (struct net_files){ 0 };
@@ -44,7 +46,8 @@ void vm_files_close(struct vm_files *files)
 	close_one(&files->initrd);
 	close_one(&files->console);
 	close_one(&files->stats);
-	close_one(&files->smaps);
+	close_one(&files->smaps[0]);
+	close_one(&files->smaps[1]);
 	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
 		close_one(&files->disks[i]);
 		net_files_close(&files->nets[i]);
@@ -247,5 +250,9 @@ int vm_files_open(struct vm_files *files, const struct vmm_config *config,
 
 void vm_files_open_own(struct vm_files *files)
 {
-	files->smaps = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	char parent[32];
+
+	snprintf(parent, sizeof(parent), "/proc/%d/smaps", (int)getppid());
+	files->smaps[0] = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	files->smaps[1] = open(parent, O_RDONLY | O_CLOEXEC);
 }

@@ -17,7 +17,7 @@ struct vm_files {
 	int initrd; /* -1: none */
 	int console; /* -1 unless [console] output = file:PATH */
 	int stats; /* -1: none */
-	int smaps; /* the VM process's own /proc/self/smaps; -1: none */
+	int smaps[2]; /* /proc/PID/smaps of the VM's process and its parent; -1: none */
 	int disks[CONFIG_DEVICES_MAX];
 	struct net_files nets[CONFIG_DEVICES_MAX];
 };
@@ -35,8 +35,9 @@ int vm_files_open(struct vm_files *files, const struct vmm_config *config,
 void vm_files_close(struct vm_files *files);
 
 /*
- * Opens what belongs to the calling process, which runs the VM: smaps, for the
- * memory overhead in the statistics. Where that fails it stays -1.
+ * Opens what belongs to the calling process, which runs the VM: smaps, its
+ * own and its parent's, for the memory overhead in the statistics. Where that
+ * fails it stays -1.
  */
 void vm_files_open_own(struct vm_files *files);
 

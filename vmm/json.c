@@ -4,6 +4,7 @@
 #include "memory/base.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,19 @@ void json_signed(struct json *json, const char *key, int64_t value)
 
 	begin(json, key);
 	snprintf(text, sizeof(text), "%" PRId64, value);
+	put_text(json, text);
+}
+
+void json_decimal(struct json *json, const char *key, double value)
+{
+	char text[328]; /* the largest one has 309 digits */
+
+	if (!isfinite(value)) {
+		json_null(json, key);
+		return;
+	}
+	begin(json, key);
+	snprintf(text, sizeof(text), "%.3f", value);
 	put_text(json, text);
 }
 

@@ -27,6 +27,8 @@ void json_array_end(struct json *json);
 
 void json_number(struct json *json, const char *key, uint64_t value);
 void json_signed(struct json *json, const char *key, int64_t value);
+/* With three decimals; null where it is no number. */
+void json_decimal(struct json *json, const char *key, double value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
 /* NULL is written as null; bytes that are no UTF-8 as U+FFFD. */

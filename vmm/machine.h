@@ -55,6 +55,8 @@ struct machine_listener {
 	void (*vcpu_ended)(void *context, unsigned int index, enum vcpu_end end,
 			   const char *detail);
 	void (*first_run)(void *context);
+	/* It stopped its IOMMU with requests that have no answer. */
+	void (*iommu_abandoned)(void *context);
 	void *context;
 };
 

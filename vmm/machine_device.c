@@ -10,6 +10,7 @@
 #include "vmm/files.h"
 #include "vmm/machine_iommu.h"
 #include "vmm/machine_net.h"
+#include "vmm/machine_rng.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static int block_create(struct machine_device *device, struct vm_files *files,
 			  config->name, strerror(-err));
 		goto err_close_disk;
 	}
+	virtio_blk_set_limit(blk, &config->rate);
 	device->self = blk;
 	device->device = &blk->device;
 	return 0;
@@ -106,6 +108,7 @@ static const struct machine_device_class *const classes[] = {
 	[PLANNED_IOMMU] = &machine_iommu_class,
 	[PLANNED_BLOCK] = &block_class,
 	[PLANNED_NET] = &machine_net_class,
+	[PLANNED_RNG] = &machine_rng_class,
 };
 
 static void window_read(void *device, uint64_t offset, void *data, uint32_t len)

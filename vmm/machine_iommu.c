@@ -97,6 +97,13 @@ static const char *endpoint_name(void *context, uint32_t endpoint)
 	return NULL;
 }
 
+static void abandoned(void *context)
+{
+	struct machine *machine = context;
+
+	machine->listener.iommu_abandoned(machine->listener.context);
+}
+
 static int create(struct machine_device *device, struct vm_files *files,
 		  struct error *error)
 {
@@ -105,6 +112,7 @@ static int create(struct machine_device *device, struct vm_files *files,
 		.bypass_config = machine->config->iommu.bypass,
 		.stop = &machine->vcpu_platform.stop,
 		.stop_fd = machine->stop_fd,
+		.abandoned = abandoned,
 		.endpoint_name = endpoint_name,
 		.context = machine,
 	};
@@ -211,6 +219,13 @@ int machine_iommu_attach(struct machine_device *device, struct error *error)
 	/* The driver has to take it: addresses are not the guest's own. */
 	virtio->offered |= VIRTIO_FEATURE_ACCESS_PLATFORM;
 	return 0;
+}
+
+bool machine_iommu_is_live(const struct machine *machine)
+{
+	return machine->viommu &&
+	       virtio_device_status(&machine->viommu->device) &
+		       VIRTIO_STATUS_DRIVER_OK;
 }
 
 void machine_iommu_count(const struct machine *machine, uint64_t *out)

@@ -39,8 +39,7 @@ struct plan {
 /*
  * Fills @plan; it borrows from @config. Returns 0, or -1 with @error: too many
  * devices, too little memory, two root disks, a net without tap and passt or with
- * both, a command line that is too long. Devices that this version does not have
- * (plan.c: rng) are left out.
+ * both, a command line that is too long.
  */
 int plan_make(struct plan *plan, const struct vmm_config *config,
 	      struct error *error);

@@ -16,6 +16,7 @@
 #include "vmm/machine.h"
 #include "vmm/panic_scan.h"
 #include "vmm/plan.h"
+#include "vmm/shutdown_watch.h"
 #include "vmm/stats.h"
 #include "vmm/timer.h"
 #include "vmm/vmm.h"
@@ -69,6 +70,7 @@ struct vm {
 	struct timer panic_timer; /* the guest reported a panic */
 	int stop_signal; /* that pressed the button */
 	struct watchdog watchdog;
+	struct shutdown_watch shutdown_watch;
 	struct panic_scan panic_scan; /* under the serial port's lock */
 	bool spoke; /* atomic: there was console output */
 	struct stats_shape shape;

@@ -147,23 +147,24 @@ void vm_report_mark(struct vm *vm, uint8_t value)
 	lock_drop(&marks->lock);
 }
 
-/* Resident memory of this process that is not guest RAM. */
+/* Resident memory of this process and its parent that is not guest RAM. */
 static uint64_t overhead_bytes(const struct vm *vm)
 {
 	const struct guest_memory *memory = &vm->machine.memory;
 	struct smaps_range ranges[GUEST_MEMORY_REGIONS_MAX];
+	uint64_t own, parents;
 	unsigned int i;
-	uint64_t bytes;
 
 	for (i = 0; i < memory->region_count; i++) {
 		ranges[i].first = (uintptr_t)memory->regions[i].reserved;
 		ranges[i].bytes = memory->regions[i].reserved_size;
 	}
-	if (vm->files->smaps < 0 ||
-	    smaps_sum(vm->files->smaps, ranges, memory->region_count, &bytes) !=
-		    0)
+	if (smaps_sum(vm->files->smaps[0], ranges, memory->region_count, &own))
 		return STATS_UNKNOWN;
-	return bytes;
+	/* The parent has no guest RAM. */
+	if (smaps_sum(vm->files->smaps[1], NULL, 0, &parents))
+		return STATS_UNKNOWN;
+	return own + parents;
 }
 
 static unsigned int list_threads(const struct vm *vm, struct stats_thread *list)

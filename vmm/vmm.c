@@ -15,6 +15,7 @@
 #include "devices/log.h"
 #include "memory/base.h"
 #include "vmm/boot.h"
+#include "vmm/machine_iommu.h"
 #include "vmm/vm.h"
 
 #include <errno.h>
@@ -127,6 +128,13 @@ static void on_first_run(void *context)
 	vm_note_time(context, VM_TIME_FIRST_RUN);
 }
 
+static void on_iommu_abandoned(void *context)
+{
+	struct vm *vm = context;
+
+	shutdown_watch_begin(&vm->shutdown_watch);
+}
+
 /* What the host does; main thread. */
 
 static size_t on_input(void *context, const uint8_t *bytes, size_t count)
@@ -151,6 +159,22 @@ static void on_quit(void *context)
 static void on_panic_timer(void *context)
 {
 	vm_end(context, END_PANIC, 0, "reported through pvpanic");
+}
+
+static bool iommu_is_back(void *context)
+{
+	const struct vm *vm = context;
+
+	return machine_iommu_is_live(&vm->machine);
+}
+
+static void on_shutdown_hung(void *context)
+{
+	log_warn(
+		"the guest hangs in its shutdown: it waits for its IOMMU, which "
+		"it has reset (iommu.strict=1 on its command line avoids that); "
+		"switched off");
+	vm_end(context, END_POWER_OFF, 0, "the guest hung in its shutdown");
 }
 
 static void on_stop_timer(void *context)
@@ -274,6 +298,7 @@ static int build_machine(struct vm *vm, struct error *error)
 		.mark = on_mark,
 		.vcpu_ended = on_vcpu_ended,
 		.first_run = on_first_run,
+		.iommu_abandoned = on_iommu_abandoned,
 	};
 	struct machine_listener listener = callbacks;
 	struct machine *machine = &vm->machine;
@@ -341,6 +366,12 @@ static int start(struct vm *vm, struct error *error)
 			return error_set(error, EXIT_STATUS_INTERNAL,
 					 "watchdog: %s", strerror(-err));
 	}
+	err = shutdown_watch_init(&vm->shutdown_watch, &vm->loop,
+				  vm->machine.vcpus, vm->machine.vcpu_count,
+				  iommu_is_back, on_shutdown_hung, vm);
+	if (err != 0)
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "shutdown watch: %s", strerror(-err));
 	if (machine_start(&vm->machine, &vm->threads, error) != 0)
 		return -1;
 	vm_note_time(vm, VM_TIME_STARTED);
@@ -371,6 +402,7 @@ static void say_crash(const struct vm *vm)
 
 static void tear_down(struct vm *vm)
 {
+	shutdown_watch_destroy(&vm->shutdown_watch);
 	watchdog_destroy(&vm->watchdog);
 	control_destroy(&vm->control);
 	timer_destroy(&vm->panic_timer);

@@ -45,6 +45,8 @@ vm_sluice()
 	[ "$vm" != sluice ] || enabled=no
 	{
 		printf '[machine]\nmemory = %dM\n[iommu]\nenabled = %s\n' "$memory" "$enabled"
+		# as the others: no entropy device
+		printf '[rng]\nenabled = no\n'
 		printf '[boot]\nkernel = %s\ninitrd = %s\n' "$work/vmlinuz" "$work/$initramfs"
 		printf 'cmdline = %s\n' "$cmdline"
 		for disk; do

@@ -423,8 +423,30 @@ static void test_reset(void)
 	open_all();
 }
 
+/*
+ * What Linux does when it is unlucky: it resets the IOMMU with an UNMAP in the
+ * queue that it has not announced yet, and waits for the answer.
+ */
+static void hang_in_shutdown(void)
+{
+	struct driver *driver = &queues[REQUESTS];
+	const struct driver_buffer buffers[] = {
+		{ IOVA((uintptr_t)&request), sizeof(request.unmap), false },
+		{ IOVA((uintptr_t)&tail), sizeof(tail), true },
+	};
+
+	open_iommu();
+	driver_add(driver, buffers, ARRAY_SIZE(buffers));
+	driver_publish(driver);
+	iommu_write(VIRTIO_MMIO_STATUS, 0);
+	for (;;)
+		pause();
+}
+
 void guest_main(void)
 {
+	if (command_line_begins("hang"))
+		hang_in_shutdown();
 	blk_init(&disk, 1);
 	blk_init(&other, 2);
 	test_features();

@@ -48,6 +48,7 @@ own_directory()
 }
 
 # vm_ini PAYLOAD CMDLINE [LINE...]: writes vm.ini; lines are added as they are.
+# There are no devices but those that they name.
 vm_ini()
 {
 	local payload=$1 cmdline=$2
@@ -55,7 +56,7 @@ vm_ini()
 	shift 2
 	{
 		printf '[boot]\nkernel = %s\ncmdline = %s\n' "$guests/$payload" "$cmdline"
-		printf '[iommu]\nenabled = no\n'
+		printf '[iommu]\nenabled = no\n[rng]\nenabled = no\n'
 		[ $# -eq 0 ] || printf '%s\n' "$@"
 	} >vm.ini
 }

@@ -13,6 +13,9 @@
  * In every second round the vCPU waits until the drivers are through; in the
  * others it resets while they work. After a reset the device has no business
  * in guest memory: the vCPU overwrites all of it and looks whether it stays.
+ *
+ * Half of the rounds have a rate limit, so that threads wait for tokens and the
+ * reset interrupts that, too.
  */
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -355,6 +358,17 @@ static bool negotiate(struct stress *stress, unsigned int round)
 	return virtio_device_status(&stress->blk.device) == 15;
 }
 
+/* No thread serves: the device was reset. */
+static void limit(struct stress *stress, unsigned int round)
+{
+	static const struct rate_config limited = {
+		.bandwidth = 32 * MIB, .burst = 1, /* as little as there is */
+	};
+	static const struct rate_config unlimited;
+
+	virtio_blk_set_limit(&stress->blk, round & 4 ? &limited : &unlimited);
+}
+
 /* Overwrites all RAM and looks whether anybody else writes to it. */
 static void check_silence(struct stress *stress)
 {
@@ -374,6 +388,7 @@ static void run_rounds(struct stress *stress)
 
 	for (round = 0; round < stress->rounds; round++) {
 		__atomic_store_n(&stress->resetting, false, __ATOMIC_SEQ_CST);
+		limit(stress, round);
 		if (!negotiate(stress, round)) {
 			printf("Bail out! the device cannot be set up\n");
 			exit(1);

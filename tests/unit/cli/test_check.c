@@ -200,6 +200,16 @@ static const struct check_case check_cases[] = {
 	    "vm.ini:5: disk.b.path: ",
 	    "vm.ini:7: console.output: /nonexistent/a: No such file" },
 	  2 },
+	/* What `run` would say. */
+	{ SMALL ROOT "[disk.again]\npath = root.img\n",
+	  { NULL },
+	  { "vm.ini:7: disk.again.path: ", "is already used by this VM" },
+	  2 },
+	{ SMALL "initrd = large\n[machine]\nmemory = 64M\n" ROOT,
+	  { NULL },
+	  { "vm.ini:5: machine.memory: 64M is too little: the kernel needs",
+	    "and an initrd of 80M" },
+	  2 },
 	{ "nonsense\n",
 	  { "machine" },
 	  { "vm.ini:1: ", "boot.kernel: is missing" },
@@ -238,6 +248,7 @@ Test(check, says_what_is_there_and_all_that_is_wrong, .timeout = 120)
 {
 	static const char zeroes[65536];
 	char directory[] = "/tmp/sluice-check-XXXXXX";
+	char large[128];
 
 	cr_assert_not_null(mkdtemp(directory));
 	copy(directory, "kernel", KERNEL);
@@ -246,6 +257,9 @@ Test(check, says_what_is_there_and_all_that_is_wrong, .timeout = 120)
 	put(directory, "root.img", zeroes, sizeof(zeroes));
 	put(directory, "odd", zeroes, 1000);
 	put(directory, "initrd", initrd, sizeof(initrd) - 1);
+	put(directory, "large", initrd, sizeof(initrd) - 1);
+	snprintf(large, sizeof(large), "%s/large", directory);
+	cr_assert_eq(truncate(large, 80 * MIB), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(check_cases); i++)
 		check_one(&check_cases[i], i, directory);
 	remove_all(directory);

@@ -179,14 +179,13 @@ static const struct bad_case bad_cases[] = {
 	  "dir/vm.ini:4: sandbox.seccomp: log is not available in this version\n"
 	  "dir/vm.ini:5: sandbox.jail: yes is not available in this version\n"
 	  "dir/vm.ini:6: sandbox.user: not available in this version\n" },
-	{ BOOT "[rng]\nenabled = yes\n", 0,
-	  "dir/vm.ini:4: rng.enabled: yes is not available in this version\n" },
-	{ BOOT "[disk.a]\npath = x\nengine = io_uring\nops = 5\n", 0,
-	  "dir/vm.ini:5: disk.a.engine: io_uring is not available in this version\n"
-	  "dir/vm.ini:6: disk.a.ops: not available in this version\n" },
+	{ BOOT "[disk.a]\npath = x\nengine = io_uring\n", 0,
+	  "dir/vm.ini:5: disk.a.engine: io_uring is not available in this version\n" },
 	/* together */
 	{ BOOT "[disk.a]\npath = x\nroot = yes\n[disk.b]\npath = y\nroot = 1\n",
 	  0, "dir/vm.ini:8: disk.b.root: disk.a is the root disk already\n" },
+	{ BOOT "[disk.a]\npath = x\nops = 5\nburst = 1M\n", 0,
+	  "dir/vm.ini:6: disk.a.burst: without bandwidth it has no meaning\n" },
 	/* all of them */
 	{ "[boot]\nkernle = k\n[machine]\nvcpus = x\nfoo\n", 0,
 	  "dir/vm.ini:2: boot.kernle: unknown key (did you mean kernel?)\n"
@@ -310,7 +309,8 @@ Test(config_ini, disks_keep_the_order_of_the_file)
 {
 	static const char text[] =
 		"[disk.b]\npath = /b\n[boot]\nkernel = k\n[disk.a]\npath = a\n"
-		"root = 2\nread_only = yes\nqueues = 4\nengine = threads\n";
+		"root = 2\nread_only = yes\nqueues = 4\nengine = threads\n"
+		"bandwidth = 10M\nops = 500\nburst = 64K\n";
 	struct collector collector;
 	struct vmm_config config;
 
@@ -330,6 +330,10 @@ Test(config_ini, disks_keep_the_order_of_the_file)
 	cr_expect_eq(config.disks[1].root_partition, 2);
 	cr_expect_eq(config.disks[1].queues, 4);
 	cr_expect_eq(config.disks[1].engine, DISK_ENGINE_THREADS);
+	cr_expect_eq(config.disks[0].rate.bandwidth, 0);
+	cr_expect_eq(config.disks[1].rate.bandwidth, 10 * MIB);
+	cr_expect_eq(config.disks[1].rate.ops, 500);
+	cr_expect_eq(config.disks[1].rate.burst, 64 * KIB);
 	vmm_config_destroy(&config);
 }
 

@@ -59,6 +59,17 @@ static const struct wrong_case wrong_cases[] = {
 	{ { "probe", "x" }, "probe: x: one argument too many" },
 	{ { "probe", "--set", "x" }, "--set: unknown option" },
 	{ { "help", "a", "b" }, "help: b: one argument too many" },
+	{ { "bench" }, "bench: dma is missing (see sluice bench --help)" },
+	{ { "bench", "net" }, "bench: net: unknown benchmark (there is dma)" },
+	{ { "bench", "dma", "x" }, "bench: x: one argument too many" },
+	{ { "bench", "dma", "--jsn", "x" },
+	  "--jsn: unknown option (did you mean --json?)" },
+	{ { "bench", "dma", "--csv" }, "--csv: its value is missing" },
+	{ { "bench", "dma", "--seconds", "0" },
+	  "--seconds: 0 is not a number from 1 to 3600" },
+	{ { "bench", "dma", "--seconds", "2x" },
+	  "--seconds: 2x is not a number from 1 to 3600" },
+	{ { "bench", "dma", "--stats", "x" }, "--stats: unknown option" },
 	{ { "help", "config", "--format=html" },
 	  "--format: html is not text or man" },
 };
@@ -120,6 +131,22 @@ Test(options, posixly_correct_changes_nothing)
 {
 	cr_assert_eq(setenv("POSIXLY_CORRECT", "1", 1), 0);
 	expect_any_order();
+}
+
+Test(options, bench_takes_a_benchmark_files_and_seconds)
+{
+	static const char *const words[] = { "bench",	    "--csv",  "c",
+					     "dma",	    "--json", "j",
+					     "--seconds=7", NULL };
+	struct options options;
+	struct error error;
+
+	cr_assert_eq(parse(&options, words, &error), 0, "%s", error.text);
+	cr_expect_str_eq(options.benchmark, "dma");
+	cr_expect_str_eq(options.csv, "c");
+	cr_expect_str_eq(options.json, "j");
+	cr_expect_eq(options.seconds, 7);
+	options_destroy(&options);
 }
 
 Test(options, log_and_its_level)

@@ -54,6 +54,7 @@ void rig_create(struct rig *rig)
 	cr_assert_eq(virtio_blk_init(&rig->blk, "root", &disk, rig->queues,
 				     &rig->memory, rig->stop_fd),
 		     0);
+	virtio_blk_set_limit(&rig->blk, &rig->rate);
 	rig->blk.device.interrupt = count_interrupt;
 	rig->blk.device.interrupt_context = rig;
 	cr_assert_eq(virtio_blk_start_threads(&rig->blk, &rig->threads), 0);

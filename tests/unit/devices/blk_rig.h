@@ -35,6 +35,7 @@ struct rig {
 	unsigned int queues; /* 1 */
 	bool read_only;
 	uint64_t refused_features; /* that the driver does not accept */
+	struct rate_config rate;
 
 	struct guest_memory memory;
 	struct virtio_blk blk;

@@ -52,6 +52,13 @@ static void core_create(struct iommu_front *rig)
 	}
 }
 
+static void abandoned(void *context)
+{
+	struct iommu_front *rig = context;
+
+	rig->abandoned++;
+}
+
 void front_create(struct iommu_front *rig)
 {
 	const struct guest_memory_range ram = { 0, FRONT_RAM };
@@ -67,6 +74,8 @@ void front_create(struct iommu_front *rig)
 	core_create(rig);
 	rig->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	options.stop_fd = rig->stop_fd;
+	options.abandoned = abandoned;
+	options.context = rig;
 	cr_assert_eq(virtio_iommu_init(&rig->viommu, &rig->iommu, &rig->memory,
 				       &options),
 		     0);

@@ -52,6 +52,7 @@ struct iommu_front {
 	uint32_t stop;
 	int stop_fd;
 	unsigned int interrupts; /* atomic */
+	unsigned int abandoned; /* times that the device said so */
 };
 
 /* The device exists, the driver is not there yet; then it is; both. */

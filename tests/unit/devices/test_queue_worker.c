@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "devices/rate_limit.h"
 #include "virtio/queue.h"
 
 #define TURNS_MAX 200000 /* of 100 us */
@@ -23,6 +24,8 @@ struct rig {
 	bool hold; /* serve does not return */
 	bool inside; /* serve is running */
 	bool parked; /* serve must not run */
+	uint64_t sleep_until; /* serve sleeps, and says below how that ended */
+	bool slept;
 	unsigned int violations;
 	short watch; /* what serve watches `watched` for */
 	int watched;
@@ -42,6 +45,11 @@ static void serve(struct queue_worker *worker)
 		__atomic_fetch_add(&rig->violations, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&rig->hold, __ATOMIC_SEQ_CST))
 		sleep_us(100);
+	if (rig->sleep_until)
+		__atomic_store_n(&rig->slept,
+				 queue_worker_sleep_until(worker,
+							  rig->sleep_until),
+				 __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&rig->parked, __ATOMIC_SEQ_CST))
 		__atomic_fetch_add(&rig->violations, 1, __ATOMIC_SEQ_CST);
 	queue_worker_watch(worker, rig->watched,
@@ -401,4 +409,67 @@ Test(queue_worker, join_ends_parked_and_running_workers)
 	cr_assert_eq(queue_worker_park(&running.worker), 0);
 	teardown(&parked);
 	teardown(&running);
+}
+
+/* Later than any test takes. */
+#define FOR_EVER (rate_limit_now_ns() + 10000 * RATE_LIMIT_SECOND_NS)
+
+Test(queue_worker, sleep_lasts_until_its_time_whatever_kicks_come)
+{
+	struct rig rig = {
+		.sleep_until = rate_limit_now_ns() + RATE_LIMIT_SECOND_NS / 5,
+	};
+	unsigned int i;
+
+	start(&rig);
+	queue_worker_resume(&rig.worker);
+	cr_assert(wait_inside(&rig));
+	for (i = 1; i <= 5; i++) {
+		queue_worker_kick(&rig.worker);
+		while (kicks(&rig) < i)
+			sleep_us(100);
+	}
+	cr_assert(wait_served(&rig, 1));
+	cr_expect_geq(rate_limit_now_ns(), rig.sleep_until);
+	cr_expect(rig.slept);
+	cr_expect_eq(kicks(&rig), 5);
+	/* The time is over: no sleep at all. */
+	queue_worker_kick(&rig.worker);
+	cr_assert(wait_served(&rig, 2));
+	teardown(&rig);
+}
+
+Test(queue_worker, sleep_is_over_at_once_with_a_park_and_works_again)
+{
+	struct rig rig = { .sleep_until = FOR_EVER };
+	unsigned int i;
+
+	start(&rig);
+	for (i = 0; i < 500; i++) {
+		queue_worker_resume(&rig.worker);
+		if (i % 4 == 0)
+			cr_assert(wait_inside(&rig));
+		if (i % 3 == 0)
+			queue_worker_kick(&rig.worker);
+		cr_assert_eq(queue_worker_park(&rig.worker), 0);
+		cr_assert_not(__atomic_load_n(&rig.inside, __ATOMIC_SEQ_CST));
+		cr_assert_not(rig.slept);
+	}
+	rig.sleep_until = 0;
+	i = served(&rig);
+	queue_worker_resume(&rig.worker);
+	cr_assert(wait_served(&rig, i + 1));
+	teardown(&rig);
+}
+
+Test(queue_worker, sleep_is_over_at_once_with_the_end)
+{
+	struct rig rig = { .sleep_until = FOR_EVER };
+
+	start(&rig);
+	queue_worker_resume(&rig.worker);
+	cr_assert(wait_inside(&rig));
+	queue_worker_kick(&rig.worker);
+	teardown(&rig);
+	cr_expect_not(rig.slept);
 }

@@ -247,11 +247,14 @@ Test(thread, cpu_time_of_an_ended_thread_is_known_before_its_join,
 
 Test(thread, main_registers_itself)
 {
-	char name[16];
+	char before[16], name[16];
 
+	prctl(PR_GET_NAME, before);
 	threads_register_main(&threads, &thread, "main");
 	prctl(PR_GET_NAME, name);
-	cr_assert_str_eq(name, "main");
+	cr_assert_str_eq(name, before,
+			 "the process goes by the program's name");
+	cr_assert_str_eq(thread.name, "main");
 	cr_assert_eq(thread.tid, getpid());
 	cr_assert_eq(threads.list[0], &thread);
 	cr_assert_gt(thread_cpu_us(&thread), 0);

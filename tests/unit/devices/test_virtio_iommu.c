@@ -245,6 +245,30 @@ Test(virtio_iommu, reset_waits_for_what_is_in_flight)
 	front_destroy(&rig);
 }
 
+Test(virtio_iommu, a_reset_tells_of_requests_that_have_no_answer)
+{
+	static const struct virtio_iommu_req_unmap unmap = {
+		.head.type = VIRTIO_IOMMU_T_UNMAP,
+		.domain = 1,
+		.virt_end = PAGE_SIZE - 1,
+	};
+	const uint32_t len = offsetof(__typeof__(unmap), tail);
+	struct iommu_front rig = { 0 };
+
+	front_start(&rig);
+	cr_assert_eq(front_attach(&rig, 1, FRONT_FIRST), VIRTIO_IOMMU_S_OK);
+	front_write(&rig, VIRTIO_MMIO_STATUS, 0);
+	cr_expect_eq(rig.abandoned, 0, "all were answered");
+	front_negotiate(&rig);
+	front_add(&rig, 0, &unmap, len, FRONT_TAIL);
+	driver_publish(&rig.drivers[VIRTIO_IOMMU_REQUESTS]);
+	front_write(&rig, VIRTIO_MMIO_STATUS, 0);
+	cr_expect_eq(rig.abandoned, 1, "one was put off");
+	front_write(&rig, VIRTIO_MMIO_STATUS, 0);
+	cr_expect_eq(rig.abandoned, 1, "once");
+	front_destroy(&rig);
+}
+
 Test(virtio_iommu, the_end_of_the_vm_ends_a_reset_that_waits)
 {
 	struct iommu_front rig = { 0 };

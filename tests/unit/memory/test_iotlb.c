@@ -289,13 +289,27 @@ Test(iotlb, what_is_in_one_anothers_way_is_looked_up_again)
 	unsigned int i;
 
 	setup();
+	/* Each page, and the one that has its place. */
 	for (i = 0; i < 2 * IOTLB_ENTRIES; i++)
-		map(i * 3 * P, P, i * P);
+		map(i * P, P, (i ^ 1) * P);
 	for (i = 0; i < 2 * IOTLB_ENTRIES; i++)
-		reach(i * 3 * P, P, i * P, 0, 1);
+		reach(i * P, P, (i ^ 1) * P, 0, 1);
 	for (i = IOTLB_ENTRIES; i < 2 * IOTLB_ENTRIES; i++)
-		reach(i * 3 * P, P, i * P, 1, 0);
+		reach(i * P, P, (i ^ 1) * P, 1, 0);
 	for (i = 0; i < IOTLB_ENTRIES; i++)
-		reach(i * 3 * P, P, i * P, 0, 1);
+		reach(i * P, P, (i ^ 1) * P, 0, 1);
+	rig_teardown(&rig);
+}
+
+Test(iotlb, buffers_of_many_pages_have_places_of_their_own)
+{
+	unsigned int i;
+
+	setup();
+	map(0, 40 * 16 * P, P);
+	for (i = 0; i < 40; i++)
+		reach(i * 16 * P, 16 * P, P + i * 16 * P, 0, 1);
+	for (i = 0; i < 40; i++)
+		reach(i * 16 * P, 16 * P, P + i * 16 * P, 1, 0);
 	rig_teardown(&rig);
 }

@@ -49,7 +49,7 @@ static uint64_t look(uint64_t address)
 
 	if (!(word.value & PAGE_TABLE_PRESENT))
 		return 0;
-	return page_table_word_physical(&word, address) |
+	return page_table_word_physical(word, address) |
 	       (word.value & PAGE_TABLE_FLAGS);
 }
 

@@ -139,6 +139,19 @@ Test(plan, too_little_memory_for_tables_is_refused)
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 }
 
+Test(plan, burst_without_bandwidth_is_refused)
+{
+	make_config(&config);
+	add_disk(&config, "a");
+	add_disk(&config, "b");
+	config.disks[1].rate.ops = 100;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	config.disks[1].rate.burst = MIB;
+	expect_refusal("disk.b.burst: ");
+	config.disks[1].rate.bandwidth = MIB;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+}
+
 static void add_net(struct vmm_config *to, const char *name, const char *tap,
 		    const char *passt)
 {
@@ -152,13 +165,12 @@ static void add_net(struct vmm_config *to, const char *name, const char *tap,
 		(struct device_reference){ DEVICE_NET, to->net_count++ };
 }
 
-Test(plan, devices_that_this_version_lacks_are_left_out)
+Test(plan, disks_and_nets_keep_the_order_of_the_file)
 {
 	make_config(&config);
 	add_net(&config, "eth0", "t", NULL);
 	add_disk(&config, "a");
 	add_net(&config, "eth1", NULL, "auto");
-	config.rng = true;
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 	cr_assert_eq(plan.device_count, 3);
 	cr_expect_eq(plan.devices[0].type, PLANNED_NET);
@@ -206,6 +218,23 @@ Test(plan, mac_addresses_come_from_the_names_or_are_given)
 	net_config_mac(&config, &config.nets[0], one);
 	cr_expect_arr_eq(one, config.nets[0].mac, 6);
 	config.name = NULL;
+}
+
+Test(plan, rng_comes_last)
+{
+	make_config(&config);
+	config.rng = true;
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	cr_assert_eq(plan.device_count, 1);
+	cr_expect_eq(plan.devices[0].endpoint, PLAN_NO_ENDPOINT);
+	config.iommu.enabled = true;
+	add_disk(&config, "a");
+	cr_assert_eq(plan_make(&plan, &config, &error), 0);
+	cr_assert_eq(plan.device_count, 3);
+	cr_expect_eq(plan.devices[2].type, PLANNED_RNG);
+	cr_expect_str_eq(plan.devices[2].name, "rng");
+	cr_expect_eq(plan.devices[2].endpoint, 2);
+	cr_expect_str_eq(planned_type_name(plan.devices[2].type), "virtio-rng");
 }
 
 Test(plan, more_devices_than_interrupt_lines_are_refused_by_number)

@@ -143,12 +143,29 @@ Test(vm_files, statistics_may_not_be_a_disk_nor_the_console)
 	expect_refusal(EXIT_STATUS_CONFIGURATION, "the console's file");
 }
 
-Test(vm_files, own_smaps_is_that_of_the_caller)
+/* Whether @fd is the smaps of process @pid: its first line is the same. */
+static bool is_smaps_of(int fd, pid_t pid)
+{
+	char expected[64] = "", found[64] = "", name[32];
+	int other;
+
+	snprintf(name, sizeof(name), "/proc/%d/smaps", (int)pid);
+	other = open(name, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(other, 0);
+	cr_assert_gt(pread(other, expected, 26, 0), 0);
+	cr_assert_gt(pread(fd, found, 26, 0), 0);
+	close(other);
+	return strcmp(expected, found) == 0;
+}
+
+Test(vm_files, smaps_are_those_of_the_caller_and_its_parent)
 {
 	vm_files_init(&files);
-	cr_expect_eq(files.smaps, -1);
+	cr_expect_eq(files.smaps[0], -1);
+	cr_expect_eq(files.smaps[1], -1);
 	vm_files_open_own(&files);
-	cr_expect_geq(files.smaps, 0);
+	cr_expect(is_smaps_of(files.smaps[0], getpid()));
+	cr_expect(is_smaps_of(files.smaps[1], getppid()));
 	vm_files_close(&files);
 }
 
