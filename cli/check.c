@@ -270,6 +270,7 @@ static void check_all(struct check *check)
 	check_kernel(check);
 	check_initrd(check);
 	check_disks(check);
+	check_nets(check);
 	/* What it can say against the configuration, loading has said. */
 	if (plan_make(&check->plan, check->config, &error) == 0) {
 		check_boot(check);

@@ -116,6 +116,10 @@ check_needed_modules(const struct check *check,
 		needed[count++] =
 			(struct needed_module){ "virtio_blk",
 						"no disk is found without it" };
+	if (config->net_count)
+		needed[count++] = (struct needed_module){
+			"virtio_net", "no network is found without it"
+		};
 	return count;
 }
 

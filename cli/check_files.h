@@ -43,6 +43,7 @@ void check_initrd(struct check *check);
 /* Whether both fit into RAM, and the command line into the kernel. */
 void check_boot(const struct check *check);
 void check_disks(const struct check *check);
+void check_nets(const struct check *check); /* cli/check_nets.c */
 void check_console(const struct check *check);
 
 #endif

@@ -5,6 +5,7 @@
 #include "cli/config_values.h"
 #include "devices/error.h"
 #include "devices/virtio_blk.h"
+#include "devices/virtio_net.h"
 #include "memory/base.h"
 #include "vmm/config.h"
 
@@ -12,7 +13,6 @@
 #include <string.h>
 
 #define PARTITIONS_MAX 255
-#define NET_QUEUES_MAX 16
 
 static const char *const pages_choices[] = { "off", "thp", "2M", NULL };
 static const char *const service_choices[] = { "inline", "poll", NULL };
@@ -235,24 +235,22 @@ const struct config_key config_keys_table[] = {
 
 	{ .section = "net",
 	  .name = "tap",
-	  .type = KEY_WORD,
-	  .not_yet = KEY_NOT_YET_AT_ALL,
+	  .type = KEY_TAP,
 	  IN_NET(tap),
 	  .summary =
-		  "The host's tap interface that the guest is connected to." },
+		  "The host's tap interface that the guest is connected to; new:NAME makes "
+		  "it and takes it away, which needs privilege." },
 	{ .section = "net",
 	  .name = "passt",
-	  .type = KEY_WORD,
-	  .not_yet = KEY_NOT_YET_AT_ALL,
+	  .type = KEY_PASST,
 	  IN_NET(passt),
 	  .summary =
 		  "The socket of a passt that the guest is connected to, without any "
-		  "privilege." },
+		  "privilege; auto starts one." },
 	{ .section = "net",
 	  .name = "mac",
 	  .type = KEY_MAC,
 	  .default_words = "made from the VM's and the section's name",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_NET(mac),
 	  .summary = "The interface's Ethernet address." },
 	{ .section = "net",
@@ -261,18 +259,18 @@ const struct config_key config_keys_table[] = {
 	  .min = 68,
 	  .max = 65535,
 	  .default_words = "what the host's side has",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_NET(mtu),
 	  .summary = "The largest packet, in bytes." },
 	{ .section = "net",
 	  .name = "queues",
 	  .type = KEY_COUNT,
 	  .min = 1,
-	  .max = NET_QUEUES_MAX,
+	  .max = VIRTIO_NET_PAIRS_MAX,
 	  .default_value = "1",
-	  .not_yet = KEY_NOT_YET_AT_ALL,
 	  IN_NET(queues),
-	  .summary = "Pairs of queues." },
+	  .summary =
+		  "Pairs of queues, each with two threads of its own; a tap made for several "
+		  "(multi_queue) can have more than one." },
 	{ .section = "net",
 	  .name = "bandwidth",
 	  .type = KEY_SIZE,
@@ -485,6 +483,8 @@ const char *config_keys_describe_type(const struct config_key *key,
 		[KEY_WORD] = "TEXT",
 		[KEY_NAME] = "NAME",
 		[KEY_PATH] = "PATH",
+		[KEY_TAP] = "NAME | new:NAME",
+		[KEY_PASST] = "PATH | auto",
 		[KEY_SIZE] = "SIZE",
 		[KEY_DURATION] = "DURATION",
 		[KEY_COUNT] = "NUMBER",

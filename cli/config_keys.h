@@ -23,6 +23,8 @@ enum key_type {
 	KEY_WORD, /* any text, not empty */
 	KEY_NAME,
 	KEY_PATH, /* of a file, relative to the INI's directory */
+	KEY_TAP, /* an interface, or new:NAME */
+	KEY_PASST, /* auto, or the path of a socket */
 	KEY_SIZE,
 	KEY_DURATION,
 	KEY_COUNT, /* min to max */

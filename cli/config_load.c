@@ -13,6 +13,7 @@
 #include "devices/error.h"
 #include "memory/base.h"
 #include "vmm/config.h"
+#include "vmm/net_files.h"
 #include "vmm/plan.h"
 
 #include <errno.h>
@@ -130,6 +131,7 @@ static int load_value(const struct config_key *key,
 	case KEY_TEXT:
 		return load_replace(place, strdup(value), error);
 	case KEY_WORD:
+	case KEY_TAP:
 		return *value ? load_replace(place, strdup(value), error)
 			      : load_missing(error);
 	case KEY_NAME:
@@ -140,6 +142,14 @@ static int load_value(const struct config_key *key,
 		if (!*value)
 			return load_missing(error);
 		return load_replace(place, load_resolve(value, target->file),
+				    error);
+	case KEY_PASST:
+		if (!*value)
+			return load_missing(error);
+		return load_replace(place,
+				    strcmp(value, NET_FILES_AUTO) == 0
+					    ? strdup(value)
+					    : load_resolve(value, target->file),
 				    error);
 	case KEY_SIZE:
 		return config_values_size(value, place, error);

@@ -18,6 +18,9 @@
  * the release in resume) and its own change to PARKED (release; partner: the
  * acquire in park).
  *
+ * What is watched besides is no state: the worker polls it together with
+ * kick_fd, and looks at the word then as always. Without it one read(2) is all.
+ *
  * kick_fd carries two kinds of tokens in one number: the driver's, which KVM
  * adds as 1 each, and ours, as OWN_WAKE each. One read(2) takes all of them and
  * tells whether the driver was among those who woke us.
@@ -83,6 +86,22 @@ static uint64_t token_wait(int fd)
 	return tokens;
 }
 
+/* Sleeps until there is a token, or what is watched. Returns the sum of tokens. */
+static uint64_t worker_wait(const struct queue_worker *worker)
+{
+	struct pollfd fds[] = {
+		{ .fd = worker->kick_fd, .events = POLLIN },
+		{ .fd = worker->watch_fd, .events = worker->watch_events },
+	};
+
+	if (worker->watch_events == 0)
+		return token_wait(worker->kick_fd);
+	while (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+		;
+	/* Nobody else reads it: this does not block. */
+	return fds[0].revents ? token_wait(worker->kick_fd) : 0;
+}
+
 static void kicks_count(struct queue_worker *worker, uint64_t tokens)
 {
 	if (tokens % OWN_WAKE)
@@ -95,11 +114,12 @@ static void queue_worker_run(void *argument)
 	uint64_t tokens;
 
 	for (;;) {
-		tokens = token_wait(worker->kick_fd);
+		tokens = worker_wait(worker);
 		switch (state_read(worker)) {
 		case QUEUE_WORKER_EXIT:
 			return;
 		case QUEUE_WORKER_PARKING:
+			worker->watch_events = 0;
 			if (state_change(worker, QUEUE_WORKER_PARKING,
 					 QUEUE_WORKER_PARKED))
 				token_write(worker->quiet_fd, 1);
@@ -127,7 +147,7 @@ int queue_worker_init(struct queue_worker *worker, struct virtio_device *device,
 		.serve = serve,
 		.context = context,
 	};
-	/* Blocking: the worker sleeps in read(2). */
+	/* Blocking: where nothing else is watched the worker sleeps in read(2). */
 	worker->kick_fd = eventfd(0, EFD_CLOEXEC);
 	if (worker->kick_fd < 0)
 		return -errno;
@@ -206,6 +226,17 @@ int queue_worker_park(struct queue_worker *worker)
 void queue_worker_kick(struct queue_worker *worker)
 {
 	token_write(worker->kick_fd, DRIVER_KICK);
+}
+
+void queue_worker_wake(struct queue_worker *worker)
+{
+	token_write(worker->kick_fd, OWN_WAKE);
+}
+
+void queue_worker_watch(struct queue_worker *worker, int fd, short events)
+{
+	worker->watch_fd = fd;
+	worker->watch_events = events;
 }
 
 bool queue_worker_should_pause(const struct queue_worker *worker)

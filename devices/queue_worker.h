@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The thread that serves one virtqueue. It sleeps on its kick eventfd (which
- * KVM writes when the guest notifies), serves, and parks when the transport
- * stops its queue: queue_worker_park returns only when the thread touches
- * neither the queue nor guest memory.
+ * KVM writes when the guest notifies), and on one descriptor of the host's if
+ * it is told to watch it, serves, and parks when the transport stops its queue:
+ * queue_worker_park returns only when the thread touches neither the queue nor
+ * guest memory.
  */
 #ifndef DEVICES_QUEUE_WORKER_H
 #define DEVICES_QUEUE_WORKER_H
@@ -25,10 +26,12 @@ struct queue_worker {
 	int stop_fd; /* the VM ends; the caller's, readable from then on */
 	bool started; /* there is a thread; set-up and join */
 	uint32_t state; /* atomic: what is wanted, and whether it parked */
+	int watch_fd; /* the device's */
+	short watch_events; /* the worker's thread; 0: nothing is watched */
 	/*
-	 * Serves what is in the queue; called after each kick, on the worker's
-	 * thread, until the queue is empty and armed, broken, or
-	 * queue_worker_should_pause.
+	 * Serves what is in the queue; called after each kick, and when what is
+	 * watched is ready, on the worker's thread, until the queue is empty and
+	 * armed, broken, or queue_worker_should_pause.
 	 */
 	void (*serve)(struct queue_worker *worker);
 	void *context; /* the device's */
@@ -63,6 +66,17 @@ int queue_worker_park(struct queue_worker *worker);
 
 /* Wakes the worker, and counts, as the driver's kick does. Any thread. */
 void queue_worker_kick(struct queue_worker *worker);
+
+/* Wakes the worker as the device's own business: no kick. Any thread. */
+void queue_worker_wake(struct queue_worker *worker);
+
+/*
+ * From within serve: it is called too when @fd has @events (as poll has them,
+ * level-triggered; errors and hang-ups always count), until this is called
+ * again. 0: kicks alone, and @fd is not looked at. What was watched is forgotten
+ * when the worker parks. @fd stays the caller's.
+ */
+void queue_worker_watch(struct queue_worker *worker, int fd, short events);
 
 /* For long loops in serve: whether to return soon. */
 bool queue_worker_should_pause(const struct queue_worker *worker);

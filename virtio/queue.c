@@ -302,6 +302,35 @@ unsigned int queue_next(struct queue *queue, struct chain **chains,
 	return count;
 }
 
+void queue_put_back(struct queue *queue, struct chain **chains,
+		    unsigned int count)
+{
+	unsigned int i;
+
+	if (count == 0)
+		return;
+	for (i = 0; i < count; i++) {
+		assert(chains[i] == &queue->chains[chains[i]->head]);
+		dma_clear(&queue->dma, chains[i]->head);
+	}
+	queue->next_available = (uint16_t)(queue->next_available - count);
+	queue->stalled = false;
+	__atomic_store_n(&queue->counters.chains,
+			 queue->counters.chains - count, __ATOMIC_RELAXED);
+	dma_settle(&queue->dma);
+}
+
+unsigned int queue_waiting(struct queue *queue)
+{
+	unsigned int count;
+
+	if (queue_is_broken(queue) || !rings_begin(queue))
+		return 0;
+	count = count_available(queue);
+	dma_rings_end(&queue->dma);
+	return count;
+}
+
 void queue_complete(struct queue *queue, struct chain *chain, uint32_t written)
 {
 	assert(chain == &queue->chains[chain->head]);
@@ -383,13 +412,18 @@ bool queue_publish(struct queue *queue)
 
 bool queue_arm(struct queue *queue)
 {
+	return queue_arm_beyond(queue, 0);
+}
+
+bool queue_arm_beyond(struct queue *queue, unsigned int waiting)
+{
+	uint16_t known = (uint16_t)(queue->next_available + waiting);
 	bool empty;
 
 	if (queue_is_broken(queue) || queue->stalled || !rings_begin(queue))
 		return true;
 	if (queue->event_idx)
-		__atomic_store_n(avail_event(queue), queue->next_available,
-				 __ATOMIC_RELAXED);
+		__atomic_store_n(avail_event(queue), known, __ATOMIC_RELAXED);
 	else
 		__atomic_store_n(used_flags(queue), 0, __ATOMIC_RELAXED);
 	queue->quiet = false;
@@ -397,7 +431,7 @@ bool queue_arm(struct queue *queue)
 	/* Pairs with the fence in driver_publish. */
 	full_fence();
 	empty = __atomic_load_n(available_index(queue), __ATOMIC_RELAXED) ==
-		queue->next_available;
+		known;
 	dma_rings_end(&queue->dma);
 	return empty;
 }

@@ -122,6 +122,20 @@ unsigned int queue_next(struct queue *queue, struct chain **chains,
 			unsigned int max);
 
 /*
+ * Puts the last @count requests that queue_next returned back into the ring, none
+ * of them completed: they are in flight no more, and queue_next takes them anew
+ * from what is in guest memory by then. For work that would have to wait.
+ */
+void queue_put_back(struct queue *queue, struct chain **chains,
+		    unsigned int count);
+
+/*
+ * How many requests the driver has made available beyond those taken. A look: more
+ * may come. 0 also when the queue is broken.
+ */
+unsigned int queue_waiting(struct queue *queue);
+
+/*
  * Request @chain is done and touches guest memory no more; the device wrote
  * @written bytes into its writable part. The driver sees it after the next
  * queue_publish.
@@ -141,6 +155,12 @@ bool queue_publish(struct queue *queue);
  * broken), sleep. False: requests came in, go on with queue_next.
  */
 bool queue_arm(struct queue *queue);
+
+/*
+ * The same for a device that cannot go on with the @waiting requests (as
+ * queue_waiting said) that the ring has: True when there are no more than those.
+ */
+bool queue_arm_beyond(struct queue *queue, unsigned int waiting);
 
 /*
  * While busy: tells the driver to spare its notifications. A hint only. With

@@ -42,8 +42,7 @@ struct net_config {
 	char name[CONFIG_NAME_MAX + 1];
 	char *tap;
 	char *passt;
-	uint8_t mac[6];
-	bool has_mac;
+	uint8_t mac[6]; /* all 0: not given */
 	unsigned int mtu; /* 0: not given */
 	unsigned int queues;
 	struct rate_config rate;
@@ -109,6 +108,14 @@ struct vmm_config {
 	char *stats_path;
 	bool boot_times;
 };
+
+/*
+ * The Ethernet address of @net: what was given, or one that the names of VM and
+ * section always give again: locally administered, and whatever else is the same,
+ * another one for another name.
+ */
+void net_config_mac(const struct vmm_config *config,
+		    const struct net_config *net, uint8_t mac[static 6]);
 
 /* Frees the strings. @config itself stays the caller's. */
 void vmm_config_destroy(struct vmm_config *config);

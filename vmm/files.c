@@ -24,8 +24,10 @@ void vm_files_init(struct vm_files *files)
 	files->stats = -1;
 	files->smaps[0] = -1;
 	files->smaps[1] = -1;
-	for (i = 0; i < CONFIG_DEVICES_MAX; i++)
+	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
 		files->disks[i] = -1;
+		files->nets[i] = (struct net_files){ 0 };
+	}
 }
 
 static void close_one(int *fd)
@@ -46,8 +48,10 @@ void vm_files_close(struct vm_files *files)
 	close_one(&files->stats);
 	close_one(&files->smaps[0]);
 	close_one(&files->smaps[1]);
-	for (i = 0; i < CONFIG_DEVICES_MAX; i++)
+	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
 		close_one(&files->disks[i]);
+		net_files_close(&files->nets[i]);
+	}
 }
 
 /* Says who would have to be in the group; "USER" where no name is known. */
@@ -178,6 +182,18 @@ static int open_disks(struct vm_files *files, const struct vmm_config *config,
 	return 0;
 }
 
+static int open_nets(struct vm_files *files, const struct vmm_config *config,
+		     struct error *error)
+{
+	unsigned int i;
+
+	for (i = 0; i < config->net_count; i++)
+		if (net_files_open(&files->nets[i], &config->nets[i], error) !=
+		    0)
+			return -1;
+	return 0;
+}
+
 static int open_all(struct vm_files *files, const struct vmm_config *config,
 		    struct error *error)
 {
@@ -214,6 +230,9 @@ static int open_all(struct vm_files *files, const struct vmm_config *config,
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
 				 "--stats: %s: %s", config->stats_path,
 				 strerror(errno));
+	/* Late: they may start a process, and disturb who else uses them. */
+	if (open_nets(files, config, error) != 0)
+		return -1;
 	/* Last: a mistake in the configuration is told on every machine. */
 	files->kvm = vm_files_open_kvm(error);
 	return files->kvm < 0 ? -1 : 0;

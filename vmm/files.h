@@ -7,6 +7,7 @@
 #define VMM_FILES_H
 
 #include "vmm/config.h"
+#include "vmm/net_files.h"
 
 struct error;
 
@@ -18,9 +19,10 @@ struct vm_files {
 	int stats; /* -1: none */
 	int smaps[2]; /* /proc/PID/smaps of the VM's process and its parent; -1: none */
 	int disks[CONFIG_DEVICES_MAX];
+	struct net_files nets[CONFIG_DEVICES_MAX];
 };
 
-/* Set all to -1. */
+/* Nothing is open. */
 void vm_files_init(struct vm_files *files);
 
 /*

@@ -92,7 +92,7 @@ int machine_create_memory(struct machine *machine, struct error *error);
 /* @kvm_fd stays the caller's, open until the end. Memory slots, then the irqchip. */
 int machine_create_kvm(struct machine *machine, int kvm_fd,
 		       struct error *error);
-/* Takes the disks' descriptors out of @files. */
+/* Takes the disks' and nets' descriptors out of @files. */
 int machine_create_devices(struct machine *machine, struct vm_files *files,
 			   struct error *error);
 /* What devices have for the main thread. @loop lives longer than the machine. */

@@ -9,6 +9,7 @@
 #include "virtio/mmio.h"
 #include "vmm/files.h"
 #include "vmm/machine_iommu.h"
+#include "vmm/machine_net.h"
 #include "vmm/machine_rng.h"
 
 #include <stdlib.h>
@@ -106,6 +107,7 @@ static const struct machine_device_class block_class = {
 static const struct machine_device_class *const classes[] = {
 	[PLANNED_IOMMU] = &machine_iommu_class,
 	[PLANNED_BLOCK] = &block_class,
+	[PLANNED_NET] = &machine_net_class,
 	[PLANNED_RNG] = &machine_rng_class,
 };
 

@@ -15,17 +15,6 @@
 /* With less for its tables a guest gets hardly a disk going. */
 #define IOMMU_TABLES_MIN (1 * MIB)
 
-/*
- * What this version can build. The others are left out of the plan (cli/ says
- * so to the user).
- */
-static const bool type_available[] = {
-	[PLANNED_IOMMU] = true,
-	[PLANNED_BLOCK] = true,
-	[PLANNED_NET] = false,
-	[PLANNED_RNG] = true,
-};
-
 static const char *const type_names[] = {
 	[PLANNED_IOMMU] = "virtio-iommu",
 	[PLANNED_BLOCK] = "virtio-blk",
@@ -111,7 +100,7 @@ static void plan_device(struct plan *plan, enum planned_type type,
 static int plan_devices(struct plan *plan, const struct vmm_config *config,
 			struct error *error)
 {
-	bool iommu = config->iommu.enabled && type_available[PLANNED_IOMMU];
+	bool iommu = config->iommu.enabled;
 	uint32_t endpoint = 1;
 	unsigned int i;
 
@@ -125,16 +114,13 @@ static int plan_devices(struct plan *plan, const struct vmm_config *config,
 	for (i = 0; i < config->order_count; i++) {
 		unsigned int index = config->order[i].index;
 		bool disk = config->order[i].kind == DEVICE_DISK;
-		enum planned_type type = disk ? PLANNED_BLOCK : PLANNED_NET;
 
-		if (type_available[type])
-			plan_device(plan, type,
-				    disk ? config->disks[index].name
-					 : config->nets[index].name,
-				    index,
-				    iommu ? endpoint++ : PLAN_NO_ENDPOINT);
+		plan_device(plan, disk ? PLANNED_BLOCK : PLANNED_NET,
+			    disk ? config->disks[index].name
+				 : config->nets[index].name,
+			    index, iommu ? endpoint++ : PLAN_NO_ENDPOINT);
 	}
-	if (config->rng && type_available[PLANNED_RNG])
+	if (config->rng)
 		plan_device(plan, PLANNED_RNG, "rng", 0,
 			    iommu ? endpoint : PLAN_NO_ENDPOINT);
 
@@ -296,6 +282,31 @@ static int plan_cmdline(struct plan *plan, const struct vmm_config *config,
 	return 0;
 }
 
+/* Each net has one thing that carries it. */
+static int check_nets(const struct vmm_config *config, struct error *error)
+{
+	const struct net_config *net;
+	unsigned int i;
+
+	for (i = 0; i < config->net_count; i++) {
+		net = &config->nets[i];
+		if (!net->tap && !net->passt)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.tap: is missing, and so is "
+					 "passt: one of them is needed",
+					 net->name);
+		if (net->tap && net->passt)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.passt: there is a tap already",
+					 net->name);
+		if (net->passt && net->queues > 1)
+			return error_set(error, EXIT_STATUS_CONFIGURATION,
+					 "net.%s.queues: passt has one pair",
+					 net->name);
+	}
+	return 0;
+}
+
 int plan_make(struct plan *plan, const struct vmm_config *config,
 	      struct error *error)
 {
@@ -306,7 +317,7 @@ int plan_make(struct plan *plan, const struct vmm_config *config,
 				 config->vcpus, CONFIG_VCPUS_MAX);
 	plan->vcpus = config->vcpus;
 	if (plan_ram(plan, config, error) || plan_rates(config, error) ||
-	    plan_devices(plan, config, error))
+	    check_nets(config, error) || plan_devices(plan, config, error))
 		return -1;
 	return plan_cmdline(plan, config, error);
 }

@@ -38,8 +38,8 @@ struct plan {
 
 /*
  * Fills @plan; it borrows from @config. Returns 0, or -1 with @error: too many
- * devices, too little memory, two root disks, a command line that is too long.
- * Devices that this version does not have (plan.c: nets) are left out.
+ * devices, too little memory, two root disks, a net without tap and passt or with
+ * both, a command line that is too long.
  */
 int plan_make(struct plan *plan, const struct vmm_config *config,
 	      struct error *error);

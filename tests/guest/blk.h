@@ -16,7 +16,7 @@
 
 #include "virtio/driver.h"
 
-#define BLK_QUEUES_MAX 2
+#define BLK_QUEUES_MAX 3
 #define BLK_QUEUE_SIZE 16
 
 #define BLK_FEATURE(bit) (UINT64_C(1) << (bit))

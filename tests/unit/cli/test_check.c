@@ -172,6 +172,19 @@ static const struct check_case check_cases[] = {
 	  { NULL },
 	  { "warning: machine.memory: 1024 TiB are more than this host's" },
 	  -1 },
+	{ SMALL "initrd = initrd\n[net.eth0]\ntap = sluice-none\n[net.eth1]\n"
+		"passt = nowhere/socket\nmac = 52:54:00:12:34:56\n",
+	  { "virtio_net     missing",
+	    "eth0                             virtio-net    0xd0001000  6          1\n" },
+	  { "sluice: net.eth0.tap: ", "sluice: net.eth1.passt: ",
+	    "nowhere/socket: cannot connect: No such file or directory; mend "
+	    "it with: passt --socket ",
+	    "boot.initrd: it has no virtio_net, and no network is found" },
+	  3 },
+	{ SMALL "[net.eth0]\nmtu = 1500\n",
+	  { "networks\n" },
+	  { "vm.ini:3: net.eth0.tap: is missing, and so is passt" },
+	  2 },
 	/* All problems at once. */
 	{ "[boot]\nkernel = text\ninitrd = nothing\nfoo = bar\n[disk.a]\npath = nothing\n"
 	  "[disk.b]\npath = text\n[disk.c]\npath = root.img\nread_only = maybe\n",

@@ -156,9 +156,21 @@ static const struct bad_case bad_cases[] = {
 	  "dir/vm.ini:4: console.output: a path is missing: file:PATH\n" },
 	{ BOOT "[console]\noutput = screen\n", 0,
 	  "dir/vm.ini:4: console.output: screen is not one of stdio, none, file:PATH\n" },
-	/* not in this version */
 	{ BOOT "[net.eth0]\ntap = tap0\nmac = x\n", 0,
-	  "dir/vm.ini:3: net.eth0: not available in this version\n" },
+	  "dir/vm.ini:5: net.eth0.mac: x is not a MAC address of one machine, as in "
+	  "52:54:00:12:34:56\n" },
+	{ BOOT "[net.eth0]\ntap = tap0\nmtu = 67\nqueues = 17\n", 0,
+	  "dir/vm.ini:5: net.eth0.mtu: 67 is not a number from 68 to 65535\n"
+	  "dir/vm.ini:6: net.eth0.queues: 17 is not a number from 1 to 16\n" },
+	{ BOOT "[net.eth0]\nqueues = 2\n", 0,
+	  "dir/vm.ini:3: net.eth0.tap: is missing, and so is passt: one of them is needed\n" },
+	{ BOOT "[net.eth0]\ntap = t\npasst = auto\n", 0,
+	  "dir/vm.ini:5: net.eth0.passt: there is a tap already\n" },
+	{ BOOT "[net.eth0]\npasst = auto\nqueues = 2\n", 0,
+	  "dir/vm.ini:5: net.eth0.queues: passt has one pair\n" },
+	/* not in this version */
+	{ BOOT "[net.eth0]\ntap = tap0\nbandwidth = 1M\n", 0,
+	  "dir/vm.ini:5: net.eth0.bandwidth: not available in this version\n" },
 	{ BOOT "[sandbox]\njail = yes\n", 0,
 	  "dir/vm.ini:4: sandbox.jail: yes is not available in this version\n" },
 	{ BOOT "[sandbox]\nseccomp = kill\n", 0,

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -26,6 +27,8 @@ struct rig {
 	uint64_t sleep_until; /* serve sleeps, and says below how that ended */
 	bool slept;
 	unsigned int violations;
+	short watch; /* what serve watches `watched` for */
+	int watched;
 };
 
 static void sleep_us(long us)
@@ -49,6 +52,8 @@ static void serve(struct queue_worker *worker)
 				 __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&rig->parked, __ATOMIC_SEQ_CST))
 		__atomic_fetch_add(&rig->violations, 1, __ATOMIC_SEQ_CST);
+	queue_worker_watch(worker, rig->watched,
+			   __atomic_load_n(&rig->watch, __ATOMIC_SEQ_CST));
 	__atomic_store_n(&rig->inside, false, __ATOMIC_SEQ_CST);
 	__atomic_fetch_add(&rig->served, 1, __ATOMIC_SEQ_CST);
 }
@@ -332,6 +337,63 @@ Test(queue_worker, park_and_resume_hold_under_a_storm_of_kicks)
 	queue_worker_resume(&rig.worker);
 	cr_assert(wait_served(&rig, i + 1));
 	teardown(&rig);
+}
+
+static void start_watching(struct rig *rig)
+{
+	rig->watched = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	rig->watch = POLLIN;
+	start(rig);
+	queue_worker_resume(&rig->worker);
+	cr_assert(wait_served(rig, 1));
+}
+
+Test(queue_worker, serves_when_what_it_watches_is_ready)
+{
+	struct rig rig = { 0 };
+	unsigned int before;
+
+	start_watching(&rig);
+	sleep_us(20000);
+	cr_expect_eq(served(&rig), 1, "nothing is ready");
+	queue_worker_kick(&rig.worker);
+	cr_expect(wait_served(&rig, 2));
+	cr_expect_eq(kicks(&rig), 1);
+	/* Not ready any more for a worker that does not watch. */
+	__atomic_store_n(&rig.watch, 0, __ATOMIC_SEQ_CST);
+	cr_assert_eq(eventfd_write(rig.watched, 1), 0);
+	cr_expect(wait_served(&rig, 3));
+	sleep_us(20000);
+	cr_expect_leq(served(&rig), 4);
+	cr_expect_eq(kicks(&rig), 1, "that was no kick");
+	before = served(&rig);
+	queue_worker_wake(&rig.worker);
+	cr_expect(wait_served(&rig, before + 1));
+	cr_expect_eq(kicks(&rig), 1, "nor was this");
+	teardown(&rig);
+	close(rig.watched);
+}
+
+Test(queue_worker, parked_worker_watches_nothing)
+{
+	struct rig rig = { 0 };
+	unsigned int before;
+
+	start_watching(&rig);
+	cr_assert_eq(queue_worker_park(&rig.worker), 0);
+	__atomic_store_n(&rig.parked, true, __ATOMIC_SEQ_CST);
+	before = served(&rig);
+	cr_assert_eq(eventfd_write(rig.watched, 1), 0);
+	sleep_us(20000);
+	cr_expect_eq(served(&rig), before);
+	cr_expect_eq(rig.worker.watch_events, 0);
+	__atomic_store_n(&rig.parked, false, __ATOMIC_SEQ_CST);
+	queue_worker_resume(&rig.worker);
+	cr_expect(wait_served(&rig, before + 3), "watched again");
+	queue_worker_join(&rig.worker);
+	cr_expect_eq(rig.violations, 0);
+	teardown(&rig);
+	close(rig.watched);
 }
 
 Test(queue_worker, join_ends_parked_and_running_workers)

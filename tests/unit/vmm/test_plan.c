@@ -152,15 +152,72 @@ Test(plan, burst_without_bandwidth_is_refused)
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
 }
 
-Test(plan, devices_that_this_version_lacks_are_left_out)
+static void add_net(struct vmm_config *to, const char *name, const char *tap,
+		    const char *passt)
+{
+	struct net_config *net = &to->nets[to->net_count];
+
+	snprintf(net->name, sizeof(net->name), "%s", name);
+	net->tap = (char *)tap;
+	net->passt = (char *)passt;
+	net->queues = 1;
+	to->order[to->order_count++] =
+		(struct device_reference){ DEVICE_NET, to->net_count++ };
+}
+
+Test(plan, disks_and_nets_keep_the_order_of_the_file)
 {
 	make_config(&config);
-	config.net_count = 1;
-	config.order[config.order_count++].kind = DEVICE_NET;
+	add_net(&config, "eth0", "t", NULL);
 	add_disk(&config, "a");
+	add_net(&config, "eth1", NULL, "auto");
 	cr_assert_eq(plan_make(&plan, &config, &error), 0);
-	cr_assert_eq(plan.device_count, 1);
-	cr_expect_eq(plan.devices[0].type, PLANNED_BLOCK);
+	cr_assert_eq(plan.device_count, 3);
+	cr_expect_eq(plan.devices[0].type, PLANNED_NET);
+	cr_expect_str_eq(plan.devices[0].name, "eth0");
+	cr_expect_eq(plan.devices[1].type, PLANNED_BLOCK);
+	cr_expect_eq(plan.devices[2].type, PLANNED_NET);
+	cr_expect_eq(plan.devices[2].index, 1);
+}
+
+Test(plan, a_net_has_one_thing_that_carries_it)
+{
+	make_config(&config);
+	add_net(&config, "eth0", NULL, NULL);
+	expect_refusal("net.eth0.tap: is missing");
+	config.nets[0].tap = (char *)"t";
+	config.nets[0].passt = (char *)"auto";
+	expect_refusal("net.eth0.passt: ");
+	config.nets[0].tap = NULL;
+	config.nets[0].queues = 2;
+	expect_refusal("net.eth0.queues: ");
+}
+
+Test(plan, mac_addresses_come_from_the_names_or_are_given)
+{
+	uint8_t one[6], again[6], other[6];
+
+	make_config(&config);
+	config.name = (char *)"vm";
+	add_net(&config, "eth0", "t", NULL);
+	add_net(&config, "eth1", "u", NULL);
+	net_config_mac(&config, &config.nets[0], one);
+	net_config_mac(&config, &config.nets[0], again);
+	net_config_mac(&config, &config.nets[1], other);
+	cr_expect_arr_eq(one, again, 6);
+	cr_expect_arr_neq(one, other, 6);
+	cr_expect_eq(one[0] & 3, 2, "one machine's, locally administered");
+	cr_expect_eq(other[0] & 3, 2);
+	config.name = (char *)"vmeth0";
+	net_config_mac(&config, &config.nets[0], other);
+	cr_expect_arr_neq(one, other, 6);
+	/* The same in every version. */
+	cr_expect_arr_eq(
+		one, ((uint8_t[]){ 0xde, 0x44, 0xb8, 0x73, 0xfd, 0xf2 }), 6);
+	memcpy(config.nets[0].mac, "\x52\x54\0\1\2\3", 6);
+	net_config_mac(&config, &config.nets[0], one);
+	cr_expect_arr_eq(one, config.nets[0].mac, 6);
+	config.name = NULL;
 }
 
 Test(plan, rng_comes_last)
