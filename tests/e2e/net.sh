@@ -20,11 +20,17 @@ ip link set lo up
 mkfifo "$work/hold"
 exec 7<>"$work/hold"
 
+# link_exists NAME: here; /sys may still show the network of whoever mounted it
+link_exists()
+{
+	ip link show dev "$1" >/dev/null 2>&1
+}
+
 # fresh_tap [OPTION]: tap0, up, with the host's address
 # shellcheck disable=SC2120 # or without the option
 fresh_tap()
 {
-	[ ! -e /sys/class/net/tap0 ] || ip link del tap0
+	! link_exists tap0 || ip link del tap0
 	ip tuntap add tap0 mode tap ${1+"$1"}
 	ip addr add "$host_address/24" dev tap0
 	ip link set tap0 up
