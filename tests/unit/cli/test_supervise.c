@@ -56,6 +56,16 @@ static const struct signal_case signal_cases[] = {
 	{ { SIGTERM, SIGTERM }, "p15 e15 ", 143 },
 	{ { SIGTERM, SIGINT }, "p15 e2 ", 130 },
 	{ { SIGUSR1, SIGINT }, "s10 e2 ", 130 },
+	/* Whose default is to end a process. */
+	{ { SIGUSR2, 0 }, "e12 ", 140 },
+	{ { SIGALRM, 0 }, "e14 ", 142 },
+	{ { SIGXCPU, 0 }, "e24 ", 152 },
+	{ { SIGVTALRM, 0 }, "e26 ", 154 },
+	{ { SIGPROF, 0 }, "e27 ", 155 },
+	{ { SIGIO, 0 }, "e29 ", 157 },
+	{ { SIGPWR, 0 }, "e30 ", 158 },
+	{ { 34, 0 }, "e34 ", 162 },
+	{ { 64, 0 }, "e64 ", 192 },
 };
 
 Test(supervise, signals_become_commands, .timeout = 60)
@@ -79,6 +89,27 @@ Test(supervise, signals_become_commands, .timeout = 60)
 		cr_expect_eq(stage_status(&stage), what->status, "case %u", i);
 		stage_close(&stage);
 	}
+}
+
+/* SIGUSR1 for an answer: whatever came before it was taken, or is not to be. */
+Test(supervise, signals_that_end_no_process_do_nothing, .timeout = 60)
+{
+	static const int signals[] = { SIGWINCH, SIGURG,  SIGCHLD, SIGCONT,
+				       SIGPIPE,	 SIGTTIN, SIGTTOU };
+	struct stage stage = { .body = stage_obedient };
+
+	stage_open(&stage, false);
+	stage_expect(&stage, "ready ");
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		kill(stage.parent, signals[i]);
+		usleep(10000);
+	}
+	kill(stage.parent, SIGUSR1);
+	stage_expect(&stage, "s10 ");
+	kill(stage.parent, SIGINT);
+	stage_expect(&stage, "e2 ");
+	cr_expect_eq(stage_status(&stage), 130);
+	stage_close(&stage);
 }
 
 Test(supervise, guest_that_shuts_down_at_sigterm_ends_with_0, .timeout = 60)
