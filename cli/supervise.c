@@ -72,18 +72,29 @@ static uint64_t supervise_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+static bool supervise_is_ignored(int signal)
+{
+	struct sigaction action;
+
+	return sigaction(signal, NULL, &action) == 0 &&
+	       action.sa_handler == SIG_IGN;
+}
+
 /* All that are taken. */
 static void supervise_signals(sigset_t *set)
 {
-	struct sigaction hangup;
+	static const int served[] = { SIGTERM, SIGUSR1, SIGTSTP, SIGCONT,
+				      SIGCHLD };
 
 	sigfillset(set);
 	for (size_t i = 0; i < ARRAY_SIZE(supervise_faults); i++)
 		sigdelset(set, supervise_faults[i]);
-	/* nohup means it. */
-	if (sigaction(SIGHUP, NULL, &hangup) == 0 &&
-	    hangup.sa_handler == SIG_IGN)
-		sigdelset(set, SIGHUP);
+	/* Whoever ignores what only ends us (nohup, a script's &) means it. */
+	for (int signal = 1; signal <= SIGRTMAX; signal++)
+		if (supervise_is_ignored(signal))
+			sigdelset(set, signal);
+	for (size_t i = 0; i < ARRAY_SIZE(served); i++)
+		sigaddset(set, served[i]);
 }
 
 /* Async-signal-safe, as all that terminal_give_back calls. */

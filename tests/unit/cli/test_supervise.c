@@ -162,15 +162,37 @@ Test(supervise, vm_that_does_not_end_is_killed_after_12_s_without_a_signal,
 	stage_close(&stage);
 }
 
-Test(supervise, hangup_under_nohup_is_ignored, .timeout = 60)
+Test(supervise, signals_that_were_ignored_stay_so, .timeout = 60)
 {
-	struct stage stage = { .body = stage_obedient, .nohup = true };
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR2 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		struct stage stage = { .body = stage_obedient,
+				       .ignored = signals[i] };
+
+		stage_open(&stage, false);
+		stage_expect(&stage, "ready ");
+		kill(stage.parent, signals[i]);
+		kill(stage.parent, SIGUSR1);
+		stage_expect(&stage, "s10 ");
+		kill(stage.parent, SIGTERM);
+		stage_expect(&stage, "p15 ");
+		kill(stage.parent, SIGTERM);
+		stage_expect(&stage, "e15 ");
+		cr_expect_eq(stage_status(&stage), 143, "case %u", i);
+		stage_close(&stage);
+	}
+}
+
+/* Whoever starts us may ignore, or block, anything. */
+Test(supervise, sigterm_is_served_though_it_was_ignored, .timeout = 60)
+{
+	struct stage stage = { .body = stage_obedient, .ignored = SIGTERM };
 
 	stage_open(&stage, false);
 	stage_expect(&stage, "ready ");
-	kill(stage.parent, SIGHUP);
-	kill(stage.parent, SIGUSR1);
-	stage_expect(&stage, "s10 ");
+	kill(stage.parent, SIGTERM);
+	stage_expect(&stage, "p15 ");
 	kill(stage.parent, SIGINT);
 	stage_expect(&stage, "e2 ");
 	cr_expect_eq(stage_status(&stage), 130);
