@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All signals that matter are blocked before the fork and taken one by one
- * with sigwaitinfo: no handler, so nothing here can deadlock in one, and none
+ * All signals but those of a fault are blocked before the fork and taken one by
+ * one with sigwaitinfo: no handler, so nothing here can deadlock in one, and none
  * is lost between fork and loop. The child inherits them blocked: what a
  * terminal sends to the whole process group reaches the parent alone.
+ *
+ * A fault of the parent itself (or a kill(1) with its number) has a handler, which
+ * puts the terminal back and lets the signal do what it does by default. Until
+ * it is there, after the fork, these are blocked as well.
  *
  * A job that runs in the background gets no signal when it is put into the
  * foreground: while the terminal is another's, it is looked at once a second.
@@ -43,6 +47,12 @@
 /* How often to look whether the terminal is ours. */
 #define TERMINAL_NS UINT64_C(1000000000)
 
+static const int supervise_faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE,
+					SIGTRAP, SIGSYS, SIGABRT };
+
+/* For the handler of these, which gets no argument; set once, before it. */
+static struct terminal *supervise_fault_terminal;
+
 struct supervisor {
 	pid_t child;
 	int control_fd;
@@ -62,19 +72,47 @@ static uint64_t supervise_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+static bool supervise_is_ignored(int signal)
+{
+	struct sigaction action;
+
+	return sigaction(signal, NULL, &action) == 0 &&
+	       action.sa_handler == SIG_IGN;
+}
+
+/* All that are taken. */
 static void supervise_signals(sigset_t *set)
 {
-	static const int signals[] = { SIGTERM, SIGINT,	 SIGQUIT,
-				       SIGUSR1, SIGTSTP, SIGCONT,
-				       SIGCHLD, SIGTTIN, SIGTTOU };
-	struct sigaction hangup;
+	static const int served[] = { SIGTERM, SIGUSR1, SIGTSTP, SIGCONT,
+				      SIGCHLD };
 
-	sigemptyset(set);
-	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaddset(set, signals[i]);
-	/* nohup means it. */
-	if (sigaction(SIGHUP, NULL, &hangup) || hangup.sa_handler != SIG_IGN)
-		sigaddset(set, SIGHUP);
+	sigfillset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(supervise_faults); i++)
+		sigdelset(set, supervise_faults[i]);
+	/* Whoever ignores what only ends us (nohup, a script's &) means it. */
+	for (int signal = 1; signal <= SIGRTMAX; signal++)
+		if (supervise_is_ignored(signal))
+			sigdelset(set, signal);
+	for (size_t i = 0; i < ARRAY_SIZE(served); i++)
+		sigaddset(set, served[i]);
+}
+
+/* Async-signal-safe, as all that terminal_give_back calls. */
+static void supervise_fault(int signal)
+{
+	terminal_give_back(supervise_fault_terminal);
+	/* It has its default action again, and waits for the return from here. */
+	raise(signal);
+}
+
+static void supervise_catch_faults(struct terminal *terminal)
+{
+	struct sigaction action = { .sa_handler = supervise_fault,
+				    .sa_flags = (int)SA_RESETHAND };
+
+	supervise_fault_terminal = terminal;
+	for (size_t i = 0; i < ARRAY_SIZE(supervise_faults); i++)
+		sigaction(supervise_faults[i], &action, NULL);
 }
 
 static void supervise_say(const char *text)
@@ -161,11 +199,6 @@ static void supervise_take_signal(struct supervisor *supervisor, int signal)
 				       signal);
 		}
 		break;
-	case SIGINT:
-	case SIGHUP:
-	case SIGQUIT:
-		supervise_end(supervisor, signal);
-		break;
 	case SIGUSR1:
 		supervise_send(supervisor, VMM_COMMAND_STATISTICS, signal);
 		break;
@@ -175,7 +208,15 @@ static void supervise_take_signal(struct supervisor *supervisor, int signal)
 	case SIGCONT:
 		supervise_continue(supervisor);
 		break;
-	default: /* SIGCHLD: see supervise_wait; SIGTTIN and SIGTTOU: nothing */
+	case SIGCHLD: /* see supervise_wait */
+	case SIGPIPE: /* write(2) fails, too */
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGURG:
+	case SIGWINCH:
+		break;
+	default: /* SIGINT, SIGHUP, SIGQUIT, and what else ends a process */
+		supervise_end(supervisor, signal);
 		break;
 	}
 }
@@ -284,12 +325,13 @@ int supervise_run(const struct supervised *supervised)
 {
 	struct supervisor supervisor = { 0 };
 	pid_t parent = getpid();
+	sigset_t set, all;
 	int control[2];
-	sigset_t set;
 	int status;
 
 	supervise_signals(&set);
-	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
 	/* Ignored by whoever started us, it would not be waited for. */
 	signal(SIGCHLD, SIG_DFL);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control))
@@ -299,9 +341,12 @@ int supervise_run(const struct supervised *supervised)
 
 	supervisor.child = fork();
 	if (supervisor.child == 0) {
+		sigprocmask(SIG_SETMASK, &set, NULL);
 		close(control[0]);
 		supervise_child(supervised, parent, control[1]);
 	}
+	supervise_catch_faults(&supervisor.terminal);
+	sigprocmask(SIG_SETMASK, &set, NULL);
 	close(control[1]);
 	supervisor.control_fd = control[0];
 	if (supervisor.child < 0)

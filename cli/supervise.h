@@ -21,7 +21,8 @@ struct supervised {
 /*
  * Runs the child to its end and returns the exit status of interface.md; the
  * reason of an end that the child could not explain goes to stderr. The
- * calling process is single-threaded; its signal mask stays changed.
+ * calling process is single-threaded; its signal mask stays changed, and so do
+ * its handlers of faults: it is to exit.
  */
 int supervise_run(const struct supervised *supervised);
 

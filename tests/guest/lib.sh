@@ -13,6 +13,9 @@ guests=${GUESTS:-$top/build/guest}
 work=$(mktemp -d "${TMPDIR:-/tmp}/guest.XXXXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 
+# What a script puts into the background ignores SIGINT and SIGQUIT, and so would sluice.
+interruptible=(env '--default-signal=INT,QUIT')
+
 # Longer than any of these takes, even where KVM itself is emulated.
 patience=120
 [ -z "${FULL-}" ] && [ -z "${SLUICE_GUEST_NESTED-}" ] || patience=1800
@@ -74,7 +77,7 @@ vm_run()
 # nowhere; the case's end ends it.
 vm_start()
 {
-	"$sluice" run vm.ini --stats stats </dev/null >console 2>stderr &
+	"${interruptible[@]}" "$sluice" run vm.ini --stats stats </dev/null >console 2>stderr &
 	vm=$!
 	trap 'kill -KILL "$vm" 2>/dev/null || :' EXIT
 }

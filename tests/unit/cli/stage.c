@@ -143,8 +143,8 @@ static _Noreturn void stage_parent(const struct stage *stage, int slave)
 	};
 
 	signal(SIGPIPE, SIG_IGN);
-	if (stage->nohup)
-		signal(SIGHUP, SIG_IGN);
+	if (stage->ignored)
+		signal(stage->ignored, SIG_IGN);
 	if (slave >= 0) {
 		close(stage->master);
 		take_terminal(slave);

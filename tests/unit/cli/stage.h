@@ -18,7 +18,7 @@ struct stage {
 	int say; /* the child's end */
 	int (*body)(void *context, int control_fd);
 	bool background; /* its group is not the terminal's */
-	bool nohup;
+	int ignored; /* a signal that it inherits as ignored; 0: none */
 };
 
 /* What the child may be. */

@@ -56,6 +56,16 @@ static const struct signal_case signal_cases[] = {
 	{ { SIGTERM, SIGTERM }, "p15 e15 ", 143 },
 	{ { SIGTERM, SIGINT }, "p15 e2 ", 130 },
 	{ { SIGUSR1, SIGINT }, "s10 e2 ", 130 },
+	/* Whose default is to end a process. */
+	{ { SIGUSR2, 0 }, "e12 ", 140 },
+	{ { SIGALRM, 0 }, "e14 ", 142 },
+	{ { SIGXCPU, 0 }, "e24 ", 152 },
+	{ { SIGVTALRM, 0 }, "e26 ", 154 },
+	{ { SIGPROF, 0 }, "e27 ", 155 },
+	{ { SIGIO, 0 }, "e29 ", 157 },
+	{ { SIGPWR, 0 }, "e30 ", 158 },
+	{ { 34, 0 }, "e34 ", 162 },
+	{ { 64, 0 }, "e64 ", 192 },
 };
 
 Test(supervise, signals_become_commands, .timeout = 60)
@@ -79,6 +89,27 @@ Test(supervise, signals_become_commands, .timeout = 60)
 		cr_expect_eq(stage_status(&stage), what->status, "case %u", i);
 		stage_close(&stage);
 	}
+}
+
+/* SIGUSR1 for an answer: whatever came before it was taken, or is not to be. */
+Test(supervise, signals_that_end_no_process_do_nothing, .timeout = 60)
+{
+	static const int signals[] = { SIGWINCH, SIGURG,  SIGCHLD, SIGCONT,
+				       SIGPIPE,	 SIGTTIN, SIGTTOU };
+	struct stage stage = { .body = stage_obedient };
+
+	stage_open(&stage, false);
+	stage_expect(&stage, "ready ");
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		kill(stage.parent, signals[i]);
+		usleep(10000);
+	}
+	kill(stage.parent, SIGUSR1);
+	stage_expect(&stage, "s10 ");
+	kill(stage.parent, SIGINT);
+	stage_expect(&stage, "e2 ");
+	cr_expect_eq(stage_status(&stage), 130);
+	stage_close(&stage);
 }
 
 Test(supervise, guest_that_shuts_down_at_sigterm_ends_with_0, .timeout = 60)
@@ -131,15 +162,37 @@ Test(supervise, vm_that_does_not_end_is_killed_after_12_s_without_a_signal,
 	stage_close(&stage);
 }
 
-Test(supervise, hangup_under_nohup_is_ignored, .timeout = 60)
+Test(supervise, signals_that_were_ignored_stay_so, .timeout = 60)
 {
-	struct stage stage = { .body = stage_obedient, .nohup = true };
+	static const int signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR2 };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(signals); i++) {
+		struct stage stage = { .body = stage_obedient,
+				       .ignored = signals[i] };
+
+		stage_open(&stage, false);
+		stage_expect(&stage, "ready ");
+		kill(stage.parent, signals[i]);
+		kill(stage.parent, SIGUSR1);
+		stage_expect(&stage, "s10 ");
+		kill(stage.parent, SIGTERM);
+		stage_expect(&stage, "p15 ");
+		kill(stage.parent, SIGTERM);
+		stage_expect(&stage, "e15 ");
+		cr_expect_eq(stage_status(&stage), 143, "case %u", i);
+		stage_close(&stage);
+	}
+}
+
+/* Whoever starts us may ignore, or block, anything. */
+Test(supervise, sigterm_is_served_though_it_was_ignored, .timeout = 60)
+{
+	struct stage stage = { .body = stage_obedient, .ignored = SIGTERM };
 
 	stage_open(&stage, false);
 	stage_expect(&stage, "ready ");
-	kill(stage.parent, SIGHUP);
-	kill(stage.parent, SIGUSR1);
-	stage_expect(&stage, "s10 ");
+	kill(stage.parent, SIGTERM);
+	stage_expect(&stage, "p15 ");
 	kill(stage.parent, SIGINT);
 	stage_expect(&stage, "e2 ");
 	cr_expect_eq(stage_status(&stage), 130);
