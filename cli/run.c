@@ -17,8 +17,6 @@
 #include "vmm/files.h"
 #include "vmm/vmm.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +24,7 @@
 struct run {
 	const struct vmm_config *config;
 	const struct config_entries *entries; /* which line an error belongs to */
+	enum log_level log_level;
 	uint64_t started_ns;
 };
 
@@ -50,6 +49,7 @@ static int run_vm(void *context, int control_fd)
 		config_entries_report_error(run->entries, &error);
 		return (int)error.status;
 	}
+	log_open(files.log >= 0 ? files.log : STDERR_FILENO, run->log_level);
 	vm_files_open_own(&files);
 	status = vmm_run(&options, &error);
 	if (error.text[0])
@@ -57,21 +57,16 @@ static int run_vm(void *context, int control_fd)
 	return status;
 }
 
-/* Where messages go. 0, or -1 with @error. The file stays open to the end. */
-static int run_open_log(const struct options *options, struct error *error)
+/* Keeps a copy of the path @path (NULL: none) in *@place. 0, or -1 with @error. */
+static int run_keep_path(char **place, const char *option, const char *path,
+			 struct error *error)
 {
-	int fd = STDERR_FILENO;
-
-	if (options->log) {
-		fd = open(options->log,
-			  O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY,
-			  0644);
-		if (fd < 0)
-			return error_set(error, EXIT_STATUS_CONFIGURATION,
-					 "--log: %s: %s", options->log,
-					 strerror(errno));
-	}
-	log_open(fd, options->log_level);
+	if (!path)
+		return 0;
+	*place = strdup(path);
+	if (!*place)
+		return error_set(error, EXIT_STATUS_INTERNAL,
+				 "%s: out of memory", option);
 	return 0;
 }
 
@@ -82,6 +77,7 @@ static int run_configured(const struct options *options,
 {
 	struct run run = { .config = config,
 			   .entries = entries,
+			   .log_level = options->log_level,
 			   .started_ns = started_ns };
 	const struct supervised supervised = {
 		.body = run_vm,
@@ -92,21 +88,13 @@ static int run_configured(const struct options *options,
 	struct error error;
 
 	config->boot_times = options->boot_times;
-	if (options->stats) {
-		config->stats_path = strdup(options->stats);
-		if (!config->stats_path) {
-			error_set(&error, EXIT_STATUS_INTERNAL,
-				  "--stats: out of memory");
-			goto failed;
-		}
+	if (run_keep_path(&config->stats_path, "--stats", options->stats,
+			  &error) ||
+	    run_keep_path(&config->log_path, "--log", options->log, &error)) {
+		problems_add_error(entries->problems, &error);
+		return (int)error.status;
 	}
-	if (run_open_log(options, &error))
-		goto failed;
 	return supervise_run(&supervised);
-
-failed:
-	problems_add_error(entries->problems, &error);
-	return (int)error.status;
 }
 
 int run_verb(const struct options *options, uint64_t started_ns)

@@ -55,4 +55,5 @@ void vmm_config_destroy(struct vmm_config *config)
 	free(config->sandbox.cgroup);
 	free(config->sandbox.cpu_max);
 	free(config->stats_path);
+	free(config->log_path);
 }

@@ -106,6 +106,7 @@ struct vmm_config {
 
 	/* Options of `run`, not keys of the file. */
 	char *stats_path;
+	char *log_path; /* NULL: stderr */
 	bool boot_times;
 };
 

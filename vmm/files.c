@@ -22,6 +22,7 @@ void vm_files_init(struct vm_files *files)
 	files->initrd = -1;
 	files->console = -1;
 	files->stats = -1;
+	files->log = -1;
 	files->smaps[0] = -1;
 	files->smaps[1] = -1;
 	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
@@ -46,6 +47,7 @@ void vm_files_close(struct vm_files *files)
 	close_one(&files->initrd);
 	close_one(&files->console);
 	close_one(&files->stats);
+	close_one(&files->log);
 	close_one(&files->smaps[0]);
 	close_one(&files->smaps[1]);
 	for (i = 0; i < CONFIG_DEVICES_MAX; i++) {
@@ -125,8 +127,8 @@ static bool same_file(int one, int other)
 }
 
 /*
- * Console and statistics are written over without asking, so neither may be a
- * file that the VM needs. Two disks on one file are found out by their locks.
+ * Console, statistics and log are written without asking, so none may be a
+ * file that the VM needs, nor another of them. Two disks on one file are found out by their locks.
  */
 static int check_written(const struct vm_files *files,
 			 const struct vmm_config *config, int fd,
@@ -156,8 +158,18 @@ static int check_all_written(const struct vm_files *files,
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
 				 "--stats: %s: is also the console's file",
 				 config->stats_path);
+	if (same_file(files->console, files->log))
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "console.output: %s: is also the log",
+				 config->console_path);
+	if (same_file(files->stats, files->log))
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "--stats: %s: is also the log",
+				 config->stats_path);
 	if (check_written(files, config, files->console, "console.output",
-			  config->console_path, error) != 0)
+			  config->console_path, error) != 0 ||
+	    check_written(files, config, files->log, "--log", config->log_path,
+			  error) != 0)
 		return -1;
 	return check_written(files, config, files->stats, "--stats",
 			     config->stats_path, error);
@@ -194,6 +206,32 @@ static int open_nets(struct vm_files *files, const struct vmm_config *config,
 	return 0;
 }
 
+/* What the VM writes of its own: console, statistics, log. */
+static int open_written(struct vm_files *files, const struct vmm_config *config,
+			struct error *error)
+{
+	if (config->console == CONSOLE_FILE) {
+		files->console = open_path("console.output",
+					   config->console_path,
+					   O_RDWR | O_CREAT, error);
+		if (files->console < 0)
+			return -1;
+	}
+	if (config->stats_path) {
+		files->stats = open_path("--stats", config->stats_path,
+					 O_RDWR | O_CREAT, error);
+		if (files->stats < 0)
+			return -1;
+	}
+	if (config->log_path) {
+		files->log = open_path("--log", config->log_path,
+				       O_WRONLY | O_APPEND | O_CREAT, error);
+		if (files->log < 0)
+			return -1;
+	}
+	return check_all_written(files, config, error);
+}
+
 static int open_all(struct vm_files *files, const struct vmm_config *config,
 		    struct error *error)
 {
@@ -209,20 +247,7 @@ static int open_all(struct vm_files *files, const struct vmm_config *config,
 	}
 	if (open_disks(files, config, error) != 0)
 		return -1;
-	if (config->console == CONSOLE_FILE) {
-		files->console = open_path("console.output",
-					   config->console_path,
-					   O_RDWR | O_CREAT, error);
-		if (files->console < 0)
-			return -1;
-	}
-	if (config->stats_path) {
-		files->stats = open_path("--stats", config->stats_path,
-					 O_RDWR | O_CREAT, error);
-		if (files->stats < 0)
-			return -1;
-	}
-	if (check_all_written(files, config, error) != 0)
+	if (open_written(files, config, error) != 0)
 		return -1;
 	/* An earlier VM's statistics are not this one's; a device has none. */
 	if (files->stats >= 0 && ftruncate(files->stats, 0) != 0 &&

@@ -17,6 +17,7 @@ struct vm_files {
 	int initrd; /* -1: none */
 	int console; /* -1 unless [console] output = file:PATH */
 	int stats; /* -1: none */
+	int log; /* -1: messages go to stderr */
 	int smaps[2]; /* /proc/PID/smaps of the VM's process and its parent; -1: none */
 	int disks[CONFIG_DEVICES_MAX];
 	struct net_files nets[CONFIG_DEVICES_MAX];

@@ -143,6 +143,37 @@ Test(vm_files, statistics_may_not_be_a_disk_nor_the_console)
 	expect_refusal(EXIT_STATUS_CONFIGURATION, "the console's file");
 }
 
+Test(vm_files, log_may_be_nothing_else)
+{
+	config.log_path = path("./root.img");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "--log: /tmp/");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also disk root");
+	free(config.log_path);
+	config.log_path = path("vmlinuz");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "the kernel or the initrd");
+	free(config.log_path);
+	config.log_path = path("text");
+	config.stats_path = path("text");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the log");
+	free(config.stats_path);
+	config.stats_path = NULL;
+	config.console = CONSOLE_FILE;
+	config.console_path = path("text");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the log");
+}
+
+Test(vm_files, log_is_appended_to)
+{
+	struct stat status;
+
+	config.log_path = make("log");
+	cr_assert_eq(truncate(config.log_path, 3), 0);
+	cr_assert(opens(), "%s", error.text);
+	cr_assert_eq(stat(config.log_path, &status), 0);
+	cr_expect_eq(status.st_size, 3);
+	vm_files_close(&files);
+}
+
 /* Whether @fd is the smaps of process @pid: its first line is the same. */
 static bool is_smaps_of(int fd, pid_t pid)
 {
