@@ -258,6 +258,6 @@ uninstall:
 
 # Keeps build/images: kernels that took a download.
 clean:
-	find build -mindepth 1 -maxdepth 1 ! -name images -exec rm -rf {} +
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name images -exec rm -rf {} +
 
 -include $(shell find $(OBJ) build/guest/obj -name '*.d' 2>/dev/null)

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX_BYTES MIB
@@ -416,6 +417,7 @@ int config_load(struct vmm_config *config, struct config_entries *entries,
 		const char *const *sets, unsigned int count)
 {
 	int fd = open(entries->file, O_RDONLY | O_CLOEXEC);
+	struct stat status = { 0 };
 	struct error error;
 	char *data = NULL;
 	size_t size = 0;
@@ -427,13 +429,19 @@ int config_load(struct vmm_config *config, struct config_entries *entries,
 				entries->file, strerror(errno));
 	else
 		err = load_read(fd, entries->file, &data, &size, &error);
-	if (fd >= 0)
+	if (fd >= 0) {
+		fstat(fd, &status);
 		close(fd);
+	}
 	if (err)
 		problems_add_error(entries->problems, &error);
 	else
 		err = config_load_text(config, entries, data, size, sets,
 				       count);
+	if (S_ISREG(status.st_mode)) {
+		config->ini_device = status.st_dev;
+		config->ini_inode = status.st_ino;
+	}
 	free(data);
 	return err;
 }

@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define THREADS_MAX 512
+/* More than a configuration can ask for: 1024 vCPUs, 24 devices of 64 queues. */
+#define THREADS_MAX 4096
 #define THREAD_NAME_MAX 48 /* "blk.NAME.queue", NAME up to 32 */
 
 /* What a thread's job is: selects its system calls. */

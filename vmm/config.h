@@ -104,6 +104,9 @@ struct vmm_config {
 		char *cpu_max;
 	} sandbox;
 
+	/* The INI that all this is from, which nothing may be written to; or 0. */
+	uint64_t ini_device, ini_inode;
+
 	/* Options of `run`, not keys of the file. */
 	char *stats_path;
 	char *log_path; /* NULL: stderr */

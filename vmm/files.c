@@ -122,8 +122,20 @@ static bool same_file(int one, int other)
 	if (one < 0 || other < 0 || fstat(one, &a) != 0 ||
 	    fstat(other, &b) != 0)
 		return false;
+	/* A device has any number of nodes. */
+	if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode))
+		return a.st_rdev == b.st_rdev;
 	return a.st_dev == b.st_dev && a.st_ino == b.st_ino &&
 	       S_ISREG(a.st_mode);
+}
+
+static bool is_ini(int fd, const struct vmm_config *config)
+{
+	struct stat status;
+
+	return config->ini_inode && fstat(fd, &status) == 0 &&
+	       status.st_dev == config->ini_device &&
+	       status.st_ino == config->ini_inode;
 }
 
 /*
@@ -142,6 +154,9 @@ static int check_written(const struct vm_files *files,
 		return error_set(error, EXIT_STATUS_CONFIGURATION,
 				 "%s: %s: is also the kernel or the initrd",
 				 key, path);
+	if (is_ini(fd, config))
+		return error_set(error, EXIT_STATUS_CONFIGURATION,
+				 "%s: %s: is also the VM's INI", key, path);
 	for (i = 0; i < config->disk_count; i++)
 		if (same_file(fd, files->disks[i]))
 			return error_set(error, EXIT_STATUS_CONFIGURATION,

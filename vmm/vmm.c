@@ -435,8 +435,8 @@ static bool wait_for_rest(struct vm *vm)
 	enum finisher_state state;
 	bool said = false;
 
-	vm->hurried |= vm->end.reason == END_SIGNAL ||
-		       vm->end.reason == END_NONE;
+	/* Not after a SIGTERM that the guest did not obey: nobody is in a hurry. */
+	vm->hurried |= vm->end.reason == END_NONE;
 	finisher_begin(&vm->finisher);
 	for (;;) {
 		state = finisher_wait(

@@ -84,6 +84,23 @@ Test(vmm_end, power_off_waits_for_a_slow_disk)
 	cr_expect_eq(host.syncs, 1);
 }
 
+/* Its disk is slow, and nobody said that it may not be. */
+Test(vmm_end, guest_that_does_not_power_off_has_its_disks_flushed,
+     .timeout = 30)
+{
+	static const uint8_t stay[] = { GUEST_STAY };
+	const uint8_t message[2] = { VMM_COMMAND_POWER_BUTTON, SIGTERM };
+	struct guest_run run;
+
+	host.sync_seconds = 6;
+	guest_run_init(&run);
+	run.has_disk = true;
+	cr_assert_eq(send(run.control[0], message, 2, 0), 2);
+	guest_run(&run, stay, sizeof(stay));
+	cr_expect_eq(run.status, 128 + SIGTERM);
+	cr_expect_eq(host.syncs, 1);
+}
+
 static void *end_during_flush(void *context)
 {
 	const uint8_t message[2] = { VMM_COMMAND_END, SIGINT };

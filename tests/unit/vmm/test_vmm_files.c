@@ -162,6 +162,25 @@ Test(vm_files, log_may_be_nothing_else)
 	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the log");
 }
 
+Test(vm_files, nothing_is_written_over_the_ini)
+{
+	struct stat status;
+
+	config.stats_path = make("vm.ini");
+	cr_assert_eq(stat(config.stats_path, &status), 0);
+	config.ini_device = status.st_dev;
+	config.ini_inode = status.st_ino;
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "--stats: /tmp/");
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the VM's INI");
+	config.log_path = config.stats_path;
+	config.stats_path = NULL;
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the VM's INI");
+	config.console = CONSOLE_FILE;
+	config.console_path = config.log_path;
+	config.log_path = NULL;
+	expect_refusal(EXIT_STATUS_CONFIGURATION, "is also the VM's INI");
+}
+
 Test(vm_files, log_is_appended_to)
 {
 	struct stat status;
