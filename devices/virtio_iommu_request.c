@@ -404,10 +404,12 @@ static void answer_deferred(void *context, uint64_t cookie,
 	struct virtio_iommu *viommu = context;
 	struct queue *queue = request_queue(viommu);
 	uint16_t head = (uint16_t)cookie;
-	bool stalled = queue->stalled;
+	bool stalled;
 
 	if (cookie >> COOKIE_HEAD_BITS != viommu->epoch)
 		return;
+	/* Not before: of a queue that was stopped this is another thread's. */
+	stalled = queue->stalled;
 	answer(viommu, &queue->chains[head], 0, status);
 	if (viommu->draining)
 		return;

@@ -25,6 +25,9 @@
 #include "memory/iommu.h"
 #include "memory/page_table.h"
 
+/* None is ever that: generations are counted from 0. */
+#define NO_ATTACHMENT UINT64_MAX
+
 int dma_init(struct dma *dma, const struct guest_memory *memory,
 	     unsigned int heads)
 {
@@ -302,12 +305,16 @@ fault:
 	return false;
 }
 
-/* Finds all pages of @ring, in the view. */
+/*
+ * Finds all pages of @ring, in the view. Or nothing: what stands in a ring that was
+ * found in part is never taken for valid.
+ */
 static bool ring_find(struct dma *dma, struct dma_ring *ring,
 		      struct dma_fault *fault)
 {
 	unsigned int i;
 
+	ring->attachment = NO_ATTACHMENT;
 	for (i = 0; i < ring->page_count; i++)
 		if (!ring_find_page(dma, ring, i, fault))
 			return false;

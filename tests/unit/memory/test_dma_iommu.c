@@ -335,6 +335,47 @@ Test(dma_iommu, ring_parts_count_as_hits_while_they_stay)
 	rig_teardown(&rig);
 }
 
+/* What a failed look has left in the ring is not what the next one finds. */
+static void ring_stays_lost(uint64_t physical, uint32_t flags,
+			    enum fault_reason reason)
+{
+	struct dma_fault fault = { .access = 0 };
+	struct dma_ring ring;
+	unsigned int i;
+
+	setup();
+	map(0, 3 * P, P);
+	cr_assert_eq(dma_ring_map(door, &ring, IOVA(0), P, DMA_WRITE, &fault),
+		     0);
+	unmap(0, 3 * P);
+	cr_assert_eq(rig_map(&rig, 1, 0, 3 * P - 1, physical,
+			     IOMMU_MAP_READ | IOMMU_MAP_WRITE | flags),
+		     IOMMU_OK);
+	for (i = 0; i < 8; i++) {
+		cr_assert(!dma_rings_begin(door, &ring, 1, &fault), "%u", i);
+		cr_assert_eq(fault.reason, reason);
+		cr_assert_eq(fault.address.v, 0);
+	}
+	unmap(0, 3 * P);
+	cr_assert(!dma_rings_begin(door, &ring, 1, &fault));
+	cr_assert_eq(fault.reason, FAULT_MAPPING);
+	map(0, 3 * P, 5 * P);
+	cr_assert(dma_rings_begin(door, &ring, 1, &fault));
+	cr_assert_eq(dma_ring_at(&ring, 0), rig_host(&rig, 5 * P));
+	dma_rings_end(door);
+	rig_teardown(&rig);
+}
+
+Test(dma_iommu, bug05_a_ring_that_became_no_ram_stays_lost)
+{
+	ring_stays_lost(UINT64_C(0x700000000), 0, FAULT_UNKNOWN);
+}
+
+Test(dma_iommu, bug05_a_ring_that_became_mmio_stays_lost)
+{
+	ring_stays_lost(P, IOMMU_MAP_MMIO, FAULT_UNKNOWN);
+}
+
 Test(dma_iommu, a_ring_page_that_is_gone_is_a_fault_and_comes_back)
 {
 	struct dma_fault fault = { .access = 0 };
